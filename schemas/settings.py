@@ -1,0 +1,58 @@
+"""Settings shared by every process: one model, read from the environment, a running platform's file, or defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+ENDPOINTS_FILE = "endpoints.json"
+
+
+class Settings(BaseSettings):
+    """Where the parts are and how they behave; every field is also an environment variable ``TOCSIN_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", extra="ignore")
+
+    data_dir: Path = Path(".tocsin")
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    registry_url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+    clickhouse_url: str = "http://127.0.0.1:8123"
+    clickhouse_database: str = "tocsin"
+    clickhouse_user: str = "tocsin"
+    clickhouse_password: str = Field(default="", repr=False)
+    clickhouse_reader_user: str = "reader"
+    clickhouse_reader_password: str = Field(default="", repr=False)
+    web_url: str | None = None
+    grafana_url: str | None = None
+    partners_file: Path = PACKAGE_ROOT / "schemas" / "partners.yml"
+    rules_path: Path = PACKAGE_ROOT / "processors" / "rules"
+    topic_partitions: int = Field(default=4, ge=1)
+    topic_replicas: int = Field(default=1, ge=1)
+    max_future_s: int = Field(default=300, ge=0, description="occurred_at may be this many seconds ahead of now")
+    max_event_bytes: int = Field(default=1_048_576, ge=1024)
+    allowed_lateness_s: int = Field(default=3600, ge=0)
+    metrics_port: int = Field(default=0, ge=0, description="Prometheus endpoint of a worker; 0 takes a free port")
+
+    @classmethod
+    def load(cls, data_dir: Path | None = None) -> Settings:
+        """Settings for a command: environment first, then the platform running in ``data_dir``, then defaults.
+
+        Raises:
+            pydantic.ValidationError: a value has the wrong type or range.
+        """
+        folder = data_dir or Path(os.environ.get("TOCSIN_DATA_DIR", ".tocsin"))
+        known: dict[str, Any] = {}
+        endpoints = folder / ENDPOINTS_FILE
+        if endpoints.is_file():
+            known = json.loads(endpoints.read_text())
+        known["data_dir"] = folder
+        for name in cls.model_fields:
+            if f"TOCSIN_{name.upper()}" in os.environ and name != "data_dir":
+                known.pop(name, None)
+        return cls(**known)
