@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS events
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(occurred_at)
 ORDER BY (family, partner, event_id)
-TTL toDateTime(occurred_at) + toIntervalDay(retain_days);
+TTL occurred_at + toIntervalDay(retain_days);
 
 -- Refused records with the reason and the bytes as they came.
 CREATE TABLE IF NOT EXISTS quarantine
@@ -69,25 +69,23 @@ TTL toDateTime(kafka_at) + toIntervalDay(90);
 -- One row per event, base rule and group value that matched.
 CREATE TABLE IF NOT EXISTS signals
 (
-    signal_id    String,
-    rule_id      LowCardinality(String),
     correlation_id LowCardinality(String),
-    group_key    String,
-    event_id     String,
-    partner      LowCardinality(String),
-    family       LowCardinality(String),
-    occurred_at  DateTime64(3, 'UTC'),
-    ingested_at  DateTime64(3, 'UTC'),
-    exercise     Bool,
-    late         Bool,
-    matched      String,
-    topic        LowCardinality(String),
-    partition    UInt32,
-    offset       UInt64
+    rule_id        LowCardinality(String),
+    group_key      String,
+    value          String,
+    event_id       String,
+    partner        LowCardinality(String),
+    family         LowCardinality(String),
+    occurred_at    DateTime64(3, 'UTC'),
+    ingested_at    DateTime64(3, 'UTC'),
+    exercise       Bool,
+    late           Bool,
+    topic          LowCardinality(String),
+    partition      UInt32
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(occurred_at)
-ORDER BY (rule_id, signal_id)
+ORDER BY (correlation_id, rule_id, partner, event_id, group_key, value)
 TTL toDateTime(occurred_at) + toIntervalDay(365);
 
 -- Latest state of each alert by version; record is the whole alert as JSON.

@@ -1,0 +1,49 @@
+"""Colours and names of alert levels and TLP labels, in one place for Grafana, the web page and the console.
+
+TLP names and colours follow the Traffic Light Protocol 2.0 (FIRST, 2022). ``LEVELS`` are Sigma's, most severe first.
+Each level colour has at least 4.5:1 contrast against the dark backgrounds used here (WCAG 2.2, 1.4.3).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas import alerts
+
+LEVELS: Final[tuple[str, ...]] = tuple(reversed(alerts.LEVELS))
+
+LEVEL_COLOURS: Final[dict[str, str]] = {
+    "critical": "#ff6b81",
+    "high": "#ff9f43",
+    "medium": "#ffd43b",
+    "low": "#4dabf7",
+    "informational": "#a5b1c2",
+}
+
+TLP_LABELS: Final[dict[str, str]] = {
+    "CLEAR": "TLP:CLEAR",
+    "GREEN": "TLP:GREEN",
+    "AMBER": "TLP:AMBER",
+    "AMBER_STRICT": "TLP:AMBER+STRICT",
+    "RED": "TLP:RED",
+}
+
+TLP_COLOURS: Final[dict[str, str]] = {
+    "CLEAR": "#ffffff",
+    "GREEN": "#33ff00",
+    "AMBER": "#ffc000",
+    "AMBER_STRICT": "#ffc000",
+    "RED": "#ff2b2b",
+}
+
+EXERCISE_COLOUR: Final = "#b197fc"
+
+
+def level_rank(level: str) -> int:
+    """Severity as a number that grows with it: informational 1 to critical 5; 0 for a level that is not known."""
+    return len(LEVELS) - LEVELS.index(level) if level in LEVELS else 0
+
+
+def tlp_label(tlp: str) -> str:
+    """The label as people write it. A symbol that is not known reads as RED, as the contract's default has it."""
+    return TLP_LABELS.get(tlp, TLP_LABELS["RED"])

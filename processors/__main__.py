@@ -1,0 +1,38 @@
+"""``python -m processors ingest|correlate``: run one worker until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import faust
+
+from processors.app import correlate_app, ingest_app
+from processors.rulebook import RuleError, load
+from schemas.settings import Settings
+
+APPS = {"ingest": ingest_app, "correlate": correlate_app}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m processors", description=__doc__)
+    parser.add_argument("worker", choices=sorted(APPS))
+    parser.add_argument("--data-dir", type=Path, default=None, help="folder of the running platform")
+    parser.add_argument("--instance", default="0", help="tells workers of a group apart; keep it stable (default 0)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    settings = Settings.load(arguments.data_dir)
+    try:
+        rulebook = load([settings.rules_path])
+    except RuleError as error:
+        print(f"rules not usable: {error}", file=sys.stderr)
+        return 2
+    app = APPS[arguments.worker](settings, rulebook, arguments.instance)
+    faust.Worker(app, loglevel="INFO", quiet=True, redirect_stdouts=False).execute_from_commandline()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

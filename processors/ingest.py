@@ -1,0 +1,100 @@
+"""One partition batch from bytes to effects: decode, validate, enrich, match. Decisions only; no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from processors.enrich import gazetteer
+from processors.fields import EventBatch
+from processors.matcher import Matcher
+from processors.rulebook import Rulebook
+from processors.signals import Origin, SignalMaker
+from processors.sink import event_rows, quarantine_rows, signal_rows
+from processors.validate import Limits, validate
+from schemas.alerts import Signal
+from schemas.registry import RegisteredSchema, family_of
+from streams.batching import Record
+from streams.decode import Decoder
+from streams.refusal import Refusal
+from streams.watermarks import Watermarks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch leads to: rows for the store by table, signals, and refusals (``index`` is the batch's row)."""
+
+    family: str
+    tables: dict[str, pa.Table]
+    signals: list[Signal]
+    refused: list[Refusal]
+    stored: int
+    late: Counter[str]
+    latency_s: float | None
+
+
+class Ingest:
+    """Turns batches into outcomes under one rulebook. Keeps the watermarks of the partitions it has seen."""
+
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        limits: Limits,
+        watermarks: Watermarks,
+        lookup: Callable[[int], RegisteredSchema | None],
+        max_event_bytes: int,
+    ) -> None:
+        self._limits, self._watermarks = limits, watermarks
+        self._lookup, self._max_bytes = lookup, max_event_bytes
+        self._decoders: dict[str, Decoder] = {}
+        self._signals = SignalMaker(rulebook)
+        families = {detection.family for detection in rulebook.detections}
+        self._matchers = {
+            family: Matcher([each for each in rulebook.detections if each.family == family]) for family in families
+        }
+
+    def process(self, records: Sequence[Record], now: dt.datetime) -> Outcome:
+        """Process consecutive records of one partition at time ``now`` (aware, UTC)."""
+        first = records[0]
+        family = family_of(first.topic)
+        decoder = self._decoders.get(family)
+        if decoder is None:
+            decoder = self._decoders[family] = Decoder(family, self._lookup, self._max_bytes)
+        decoded = decoder.decode([record.value for record in records])
+        passed, invalid = validate(family, decoded.table, now, self._limits)
+        refused = decoded.refused + [
+            replace(each, index=int(decoded.rows[each.index]), schema_id=int(decoded.schema_ids[each.index]))
+            for each in invalid
+        ]
+        table, rows, schema_ids = decoded.table, decoded.rows, decoded.schema_ids
+        if invalid:
+            table, rows, schema_ids = table.filter(pa.array(passed)), rows[passed], schema_ids[passed]
+        tables: dict[str, pa.Table] = {}
+        signals: list[Signal] = []
+        late = np.zeros(0, dtype=bool)
+        latency = None
+        if table.num_rows:
+            offsets = np.array([record.offset for record in records], dtype=np.int64)[rows]
+            origin = Origin(first.topic, first.partition, offsets, now)
+            batch = EventBatch(family, table, gazetteer().locate(table.column(0).field("location")))
+            occurred = batch.header.field("occurred_at").cast(pa.int64()).to_numpy()
+            late = self._watermarks.advance(first.topic, first.partition, occurred)
+            matcher = self._matchers.get(family)
+            signals = self._signals.make(batch, matcher.match(batch) if matcher else [], late, origin)
+            tables["events"] = event_rows(batch, schema_ids, late, origin)
+            latency = now.timestamp() - pc.min(batch.header.field("published_at").cast(pa.int64())).as_py() / 1e6
+            if signals:
+                tables["signals"] = signal_rows(signals, origin, family)
+        if refused:
+            refused.sort(key=lambda each: each.index)
+            tables["quarantine"] = quarantine_rows(family, records, refused, now)
+        late_partners = (
+            Counter(table.column(0).field("partner").filter(pa.array(late)).to_pylist()) if late.any() else Counter()
+        )
+        return Outcome(family, tables, signals, refused, table.num_rows, late_partners, latency)

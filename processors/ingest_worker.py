@@ -1,0 +1,154 @@
+"""The ingest worker: Faust agent over all event topics, effects and acknowledgements around :class:`Ingest`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+
+import orjson
+
+from processors.ingest import Ingest, Outcome
+from processors.rulebook import Rulebook
+from processors.sink import metric_rows
+from processors.validate import Limits
+from schemas.alerts import QUARANTINE_TOPIC, SIGNALS_TOPIC
+from schemas.partners import load_partners
+from schemas.registry import FAMILIES, topic_of
+from schemas.settings import Settings
+from streams.batching import PartitionBatch, Record
+from streams.checkpoint import Checkpoint
+from streams.decode import Decoder
+from streams.metrics import Metrics
+from streams.outbox import Headers, Outbox
+from streams.refusal import Refusal
+from streams.registry_cache import RegistryCache
+from streams.store import Store
+from streams.watermarks import Watermarks
+
+log = logging.getLogger(__name__)
+
+TOPICS = tuple(topic_of(family) for family in FAMILIES)
+WATERMARK_EVERY_S = 1.0
+
+
+class IngestWorker:
+    """Feeds batches through :class:`Ingest` and makes their effects durable before they are acknowledged."""
+
+    def __init__(self, settings: Settings, rulebook: Rulebook, name: str) -> None:
+        self.metrics = Metrics()
+        self._settings, self._name = settings, name
+        self._schemas = RegistryCache(settings.registry_url)
+        self._watermarks = Watermarks(settings.allowed_lateness_s)
+        self._outbox = Outbox(settings.kafka_bootstrap, name)
+        self._store = Store(settings, self.metrics.store_retries.inc)
+        self._ingest = Ingest(
+            rulebook,
+            Limits(load_partners(settings.partners_file), settings.max_future_s),
+            self._watermarks,
+            self._schemas.get,
+            settings.max_event_bytes,
+        )
+        self._checkpoint: Checkpoint | None = None
+
+    async def run_checkpoints(self) -> None:
+        """Flush effects for ever; started beside the agent, on its event loop."""
+        await self._checkpoints().run()
+
+    def _checkpoints(self) -> Checkpoint:
+        if self._checkpoint is None:
+            self._checkpoint = Checkpoint(self._store, self._outbox, self._flushed)
+        return self._checkpoint
+
+    async def handle(self, batch: PartitionBatch, ack: Callable[[], None]) -> None:
+        """Process one batch; ``ack`` is called later, once its effects are durable."""
+        await self._schemas.ensure(Decoder.schema_ids([record.value for record in batch]))
+        started = time.perf_counter()
+        outcome = self._ingest.process(batch, dt.datetime.now(dt.UTC))
+        self.metrics.stage_seconds.labels("process").observe(time.perf_counter() - started)
+        for signal in outcome.signals:
+            key = "\x1f".join([signal.correlation_id or signal.rule_id, *signal.group.values()])
+            self._outbox.send(SIGNALS_TOPIC, signal.to_json(), key=key)
+        for refusal in outcome.refused:
+            self._quarantine(batch[refusal.index], refusal, outcome.family)
+        self._count(batch, outcome)
+        await self._checkpoints().add(outcome.tables, len(batch), ack)
+
+    def _quarantine(self, record: Record, refusal: Refusal, family: str) -> None:
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        facts = {
+            "reason": refusal.reason.value,
+            "field": refusal.field,
+            "message": refusal.message,
+            "partner": refusal.partner,
+            "family": family,
+            "topic": record.topic,
+            "partition": str(record.partition),
+            "offset": str(record.offset),
+            "schema_id": str(refusal.schema_id),
+            "event_id": refusal.event_id,
+        }
+        headers: Headers = [(name, value.encode("utf-8", "replace")) for name, value in facts.items()]
+        self._outbox.send(QUARANTINE_TOPIC, record.value or b"", key=where, headers=headers)
+
+    def _count(self, batch: PartitionBatch, outcome: Outcome) -> None:
+        metrics = self.metrics
+        metrics.batch_records.observe(len(batch))
+        metrics.records.labels(outcome.family, "accepted").inc(outcome.stored)
+        if outcome.refused:
+            metrics.records.labels(outcome.family, "refused").inc(len(outcome.refused))
+        for refusal in outcome.refused:
+            metrics.refused.labels(refusal.partner or "unknown", refusal.reason.value).inc()
+        for signal in outcome.signals:
+            metrics.signals.labels(signal.rule_id).inc()
+        for partner, count in outcome.late.items():
+            metrics.late.labels(partner, outcome.family).inc(count)
+        if outcome.latency_s is not None:
+            metrics.ingest_latency_seconds.observe(max(outcome.latency_s, 0.0))
+
+    def _flushed(self, records: int, seconds: float) -> None:
+        self.metrics.checkpoint_records.inc(records)
+        self.metrics.checkpoint_seconds.observe(seconds)
+
+    def partitions_changed(self) -> None:
+        """To be called when partitions are assigned or revoked."""
+        self._watermarks.forget()
+
+    async def report_watermarks(self, idle: Callable[[str, int], bool]) -> None:
+        """Tell the correlators how far event time has come, for ever; ``idle`` says that a partition is read up."""
+        last: dict[str, int | None] = {}
+        while True:
+            await asyncio.sleep(WATERMARK_EVERY_S)
+            report: dict[str, int | None] = {
+                f"{topic}/{partition}": None if idle(topic, partition) else mark
+                for (topic, partition), mark in self._watermarks.by_partition.items()
+            }
+            if report != last:
+                last = report
+                value = orjson.dumps({"watermarks": report})
+                for partition in range(self._settings.topic_partitions):
+                    self._outbox.send(SIGNALS_TOPIC, value, partition=partition)
+
+    async def sample_metrics(self, lag: Callable[[], dict[tuple[str, int], int]], every_s: float = 5.0) -> None:
+        """Write the metrics to ClickHouse for ever."""
+        await sample_metrics(self.metrics, self._name, self._store, lag, every_s)
+
+    def close(self) -> None:
+        self._outbox.close()
+
+
+async def sample_metrics(
+    metrics: Metrics,
+    worker: str,
+    store: Store,
+    lag: Callable[[], dict[tuple[str, int], int]],
+    every_s: float,
+) -> None:
+    """Sample ``metrics`` into ``pipeline_metrics`` every ``every_s`` seconds, for ever."""
+    while True:
+        await asyncio.sleep(every_s)
+        for (topic, partition), value in lag().items():
+            metrics.lag.labels(topic, str(partition)).set(value)
+        await store.insert([("pipeline_metrics", metric_rows(worker, dt.datetime.now(dt.UTC), metrics.samples()))])

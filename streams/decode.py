@@ -1,0 +1,199 @@
+"""Whole batches of Confluent-framed Avro to Arrow in the reader's schema; what cannot be read is named row by row.
+
+Records written with the reader's own schema decode in native code (pyruhvro). Its refusals, and strings that are not
+UTF-8 (which it lets through), are found by halving the batch; fastavro then says what is wrong. Records of any other
+writer schema are resolved to the reader's by fastavro (Avro 1.12, "Schema Resolution") and join the same batch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+import numpy as np
+import pyarrow as pa
+import pyruhvro
+from fastavro.schema import to_parsing_canonical_form
+
+from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of
+from schemas.wire import PREFIX_BYTES, NotConfluentFramed, unframe
+from streams.refusal import Reason, Refusal
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``table`` holds the readable rows in reader form; ``rows[i]`` is the row of the batch that line i came from."""
+
+    table: pa.RecordBatch
+    rows: np.ndarray
+    schema_ids: np.ndarray
+    refused: list[Refusal]
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """How to read one schema id: ``parsed`` is None where the text equals the reader's."""
+
+    refusal: tuple[Reason, str] | None
+    parsed: Any = None
+
+
+class Decoder:
+    """Decodes one family's batches. ``lookup`` answers a schema id from memory: None means that the registry knows
+    no such id. Not thread-safe."""
+
+    def __init__(self, family: str, lookup: Callable[[int], RegisteredSchema | None], max_bytes: int) -> None:
+        self._family, self._lookup, self._max_bytes = family, lookup, max_bytes
+        self._text = schema_text(family)
+        self._reader = fastavro.parse_schema(load_schema(family))
+        self._canonical = to_parsing_canonical_form(load_schema(family))
+        self._arrow = pyruhvro.deserialize_array_threaded([], self._text, 1)[0].schema
+        self._writers: dict[int, _Writer] = {}
+
+    @staticmethod
+    def schema_ids(values: Sequence[bytes | None]) -> set[int]:
+        """Schema ids that a batch names, for the caller to have at hand before :meth:`decode`."""
+        prefixes = {value[:PREFIX_BYTES] for value in values if value}
+        return {int.from_bytes(each[1:], "big") for each in prefixes if len(each) == PREFIX_BYTES and each[0] == 0}
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Decode record values in order. Never raises for bad input: each bad row becomes a :class:`Refusal`."""
+        refused: list[Refusal] = []
+        rows: list[int] = []
+        bodies: list[bytes] = []
+        ids: list[int] = []
+        own = {each for each in self.schema_ids(values) if self._writer(each) == _Writer(None)}
+        own_prefixes = {b"\0" + each.to_bytes(4, "big"): each for each in own}
+        for index, value in enumerate(values):
+            schema_id = own_prefixes.get(value[:PREFIX_BYTES]) if value else None
+            if schema_id is not None and len(value) <= self._max_bytes:  # type: ignore[arg-type]
+                rows.append(index)
+                bodies.append(value[PREFIX_BYTES:])  # type: ignore[index]
+                ids.append(schema_id)
+                continue
+            read = self._resolve(index, value)
+            if isinstance(read, Refusal):
+                refused.append(read)
+            else:
+                rows.append(index)
+                bodies.append(read[1])
+                ids.append(read[0])
+        batches: list[pa.RecordBatch] = []
+        kept: list[int] = []
+        self._decode(bodies, 0, batches, kept, refused, rows, ids)
+        table = _joined(batches, self._arrow)
+        chosen = np.array(kept, dtype=np.int64)
+        return Decoded(
+            table,
+            np.array(rows, dtype=np.int64)[chosen],
+            np.array(ids, dtype=np.uint32)[chosen],
+            sorted(refused, key=lambda each: each.index),
+        )
+
+    def _writer(self, schema_id: int) -> _Writer:
+        known = self._writers.get(schema_id)
+        if known is not None:
+            return known
+        registered = self._lookup(schema_id)
+        if registered is None:
+            # Not kept: the id may be registered a moment later.
+            return _Writer(
+                (Reason.UNKNOWN_SCHEMA_ID, f"schema id {schema_id} is not in the registry: register it first")
+            )
+        writer = self._make_writer(registered)
+        self._writers[schema_id] = writer
+        return writer
+
+    def _make_writer(self, registered: RegisteredSchema) -> _Writer:
+        expected = subject_of(self._family)
+        if expected not in registered.subjects:
+            found = ", ".join(registered.subjects) or "no subject"
+            return _Writer(
+                (
+                    Reason.SCHEMA_MISMATCH,
+                    f"schema id {registered.schema_id} belongs to {found}, this topic takes {expected}: "
+                    "publish to the topic of the event's family",
+                )
+            )
+        schema = json.loads(registered.text)
+        if registered.text == self._text:
+            return _Writer(None)
+        parsed = fastavro.parse_schema(schema)
+        if to_parsing_canonical_form(schema) == self._canonical:
+            return _Writer(None)
+        return _Writer(None, parsed)
+
+    def _resolve(self, index: int, value: bytes | None) -> Refusal | tuple[int, bytes]:
+        """The body in reader form of a record that is not plainly the reader's own, or why there is none."""
+        size = len(value or b"")
+        if size > self._max_bytes:
+            message = f"record of {size:,} bytes, at most {self._max_bytes:,} are accepted: send a reference instead"
+            return Refusal(index, Reason.OVERSIZE, message)
+        try:
+            schema_id, body = unframe(value)
+        except NotConfluentFramed as error:
+            return Refusal(index, Reason.NOT_CONFLUENT_FRAMED, str(error))
+        writer = self._writer(schema_id)
+        if writer.refusal is not None:
+            return Refusal(index, writer.refusal[0], writer.refusal[1], schema_id=schema_id)
+        if writer.parsed is None:
+            return schema_id, body
+        try:
+            record = fastavro.schemaless_reader(io.BytesIO(body), writer.parsed, self._reader)
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, self._reader, record)
+        except Exception as error:  # fastavro raises a dozen types on bad bytes, none of them its own
+            return Refusal(index, Reason.UNDECODABLE, _readable(error, schema_id), schema_id=schema_id)
+        return schema_id, out.getvalue()
+
+    def _decode(
+        self,
+        bodies: list[bytes],
+        start: int,
+        batches: list[pa.RecordBatch],
+        kept: list[int],
+        refused: list[Refusal],
+        rows: list[int],
+        ids: list[int],
+    ) -> None:
+        """Decode ``bodies``, which begin at position ``start`` of all; halve them where the decoder refuses."""
+        if not bodies:
+            return
+        try:
+            decoded = pyruhvro.deserialize_array_threaded(bodies, self._text, 1)
+            for batch in decoded:
+                batch.validate(full=True)
+        except (ValueError, pa.ArrowInvalid) as error:
+            if len(bodies) == 1:
+                refused.append(self._diagnose(bodies[0], rows[start], ids[start], error))
+                return
+            middle = len(bodies) // 2
+            self._decode(bodies[:middle], start, batches, kept, refused, rows, ids)
+            self._decode(bodies[middle:], start + middle, batches, kept, refused, rows, ids)
+            return
+        batches.extend(decoded)
+        kept.extend(range(start, start + len(bodies)))
+
+    def _diagnose(self, body: bytes, index: int, schema_id: int, error: Exception) -> Refusal:
+        try:
+            fastavro.schemaless_reader(io.BytesIO(body), self._reader)
+        except Exception as found:  # as in _resolve: any type may come
+            return Refusal(index, Reason.UNDECODABLE, _readable(found, schema_id), schema_id=schema_id)
+        return Refusal(index, Reason.UNDECODABLE, _readable(error, schema_id), schema_id=schema_id)
+
+
+def _readable(error: Exception, schema_id: int) -> str:
+    detail = "the record ends too early" if isinstance(error, EOFError) else str(error) or type(error).__name__
+    return f"body does not decode with schema id {schema_id}: {detail[:300]}"
+
+
+def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    if not batches:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

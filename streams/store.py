@@ -1,0 +1,86 @@
+"""ClickHouse connections and inserts that wait out an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from schemas.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def connect(settings: Settings, *, reader: bool = False, database: str | None = None) -> Client:
+    """A client of the store; ``reader`` takes the read-only user.
+
+    Raises:
+        clickhouse_connect.driver.exceptions.Error: no answer, or user and password refused.
+    """
+    parts = urlsplit(settings.clickhouse_url)
+    return clickhouse_connect.get_client(
+        interface=parts.scheme,
+        host=parts.hostname,
+        port=parts.port,
+        username=settings.clickhouse_reader_user if reader else settings.clickhouse_user,
+        password=settings.clickhouse_reader_password if reader else settings.clickhouse_password,
+        database=settings.clickhouse_database if database is None else database,
+        # A session would let only one query run at a time.
+        autogenerate_session_id=False,
+        compress=False,
+        connect_timeout=5,
+        send_receive_timeout=60,
+    )
+
+
+class Store:
+    """Columnar inserts, one after the other, each retried until ClickHouse has taken it.
+
+    Rows carry keys under which a repeated insert has no further effect, so retrying after a lost answer is safe.
+    """
+
+    def __init__(self, settings: Settings, on_retry: Callable[[], None] = lambda: None) -> None:
+        self._settings, self._on_retry = settings, on_retry
+        self._client: Client | None = None
+
+    async def insert(self, tables: Sequence[tuple[str, pa.Table]]) -> float:
+        """Insert each (name, rows) pair in order; returns the seconds it took. Empty tables are left out."""
+        started = time.monotonic()
+        for name, rows in tables:
+            if rows.num_rows:
+                await self._insert(name, rows)
+        return time.monotonic() - started
+
+    async def _insert(self, name: str, rows: pa.Table) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await asyncio.to_thread(self._insert_now, name, rows)
+                return
+            except Exception as error:  # network, server and client errors have no common type
+                self._client = None
+                self._on_retry()
+                log.warning(
+                    "insert of %d rows into %s failed, trying again in %.1f s: %s", rows.num_rows, name, delay, error
+                )
+                await asyncio.sleep(delay * random.uniform(0.7, 1.3))
+                delay = min(delay * 2, 5.0)
+
+    def _insert_now(self, name: str, rows: pa.Table) -> None:
+        if self._client is None:
+            self._client = connect(self._settings)
+        self._client.insert_arrow(name, rows, settings={"async_insert": 0, **_INSERT_SETTINGS})
+
+
+_INSERT_SETTINGS: dict[str, Any] = {
+    # A file of old events may touch hundreds of months at once; that is slow, not wrong.
+    "max_partitions_per_insert_block": 0,
+}
