@@ -96,18 +96,16 @@ def matched_of(item: Evidence) -> tuple[tuple[str, str], ...]:
 
 def steps_of(alert: Alert) -> list[tuple[str, datetime, str]]:
     """The moments in the making of the alert: name, time, and how long after the moment before."""
+    which = "Event" if alert.evidence_total == 1 else "Last event"
     moments = [
-        ("First event happened", alert.first_event_at),
-        ("Last event happened", alert.last_event_at),
-        ("Last event published", alert.published_at),
-        *([("Last event ingested", max(item.ingested_at for item in alert.evidence))] if alert.evidence else []),
+        *([("First event happened", alert.first_event_at)] if alert.evidence_total != 1 else []),
+        (f"{which} happened", alert.last_event_at),
+        (f"{which} published", alert.published_at),
+        *([(f"{which} ingested", max(item.ingested_at for item in alert.evidence))] if alert.evidence else []),
         ("Alert raised", alert.created_at),
-        ("Last change", alert.updated_at),
     ]
-    if alert.updated_at == alert.created_at:
-        moments.pop()
-    if alert.evidence_total == 1:
-        moments = [("Event happened", alert.first_event_at), *moments[2:]]
+    if alert.updated_at != alert.created_at:
+        moments.append(("Last change", alert.updated_at))
     befores = [moments[0][1], *(at for _, at in moments)]
     return [
         (name, at, between(before, at) if number else "")

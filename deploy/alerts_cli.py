@@ -139,17 +139,15 @@ def show(alert_id: AlertId, as_json: AsJson = False, data_dir: DataDir = None) -
     if alert is None:
         return
     table = Table(box=box.SIMPLE_HEAD, title="Evidence, in order of time (UTC)", title_justify="left")
-    for name in ("No.", "Happened", "Partner", "Family", "Where", "What matched", "Record"):
-        table.add_column(name, overflow="fold")
+    for name in ("No.", "Happened", "From", "Where", "What matched"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"Happened", "From"})
     for number, item in enumerate(in_order(alert), start=1):
         table.add_row(
             str(number),
             stamp(item.occurred_at).removesuffix(" UTC"),
-            _text(item.partner),
-            _text(item.family),
+            _text(f"{item.partner}\n{item.family}"),
             _text(place_of(item)),
             _matched(item),
-            Text(position_of(item)),
         )
     Console().print(_headline(alert), table, *_hidden(alert))
 
@@ -192,8 +190,8 @@ def _border(alert: Alert) -> str:
 
 
 def _matched(item: Evidence) -> Text:
-    pairs = "\n".join(f"{name} = {value}" for name, value in matched_of(item))
-    return _text(f"{item.rule_title}\n{pairs}")
+    lines = [item.rule_title, *(f"{name} = {value}" for name, value in matched_of(item))]
+    return _text("\n".join(lines)).append(f"\n{printable(position_of(item))}", style="dim")
 
 
 def _hidden(alert: Alert) -> list[Text]:
@@ -231,7 +229,7 @@ def _evidence_block(number: int, item: Evidence, alert: Alert) -> Table:
     )
     if item.summary:
         block.add_row("", _text(item.summary))
-    block.add_row("", Text(f"{position_of(item)}, event {printable(item.event_id)}", style="dim"))
+    block.add_row("", _text(f"{position_of(item)}, event {item.event_id}", "dim"))
     block.add_row("", _text(f"met the rule '{item.rule_title}' with"))
     for name, value in item.matched.items():
         block.add_row("", _text(f"  {name} = {as_text(value)}"))

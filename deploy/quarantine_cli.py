@@ -243,7 +243,9 @@ def show(
         facts.add_row(Text(name, style="dim"), _text(value))
     shown = raw if full else raw[:DUMP_BYTES]
     console = Console(highlight=False, soft_wrap=True)
-    console.print(facts, Text("\nBytes", style="bold"), Text(hexdump(shown)))
+    console.print(facts)
+    console.print(Text("\nBytes", style="bold"))
+    console.print(Text(hexdump(shown)))
     if len(shown) < len(raw):
         console.print(f"... {len(raw) - len(shown)} more bytes; all of them with --full", style="dim")
     console.print(Text("\nWhat can be read of them", style="bold"))

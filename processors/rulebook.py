@@ -18,6 +18,7 @@ from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule, 
 from sigma.exceptions import SigmaError, SigmaRuleLocation
 from sigma.rule import SigmaRule
 
+from processors.fields import field_exists
 from processors.predicates import Condition, Or, UnsupportedError, from_sigma, leaves
 from schemas.registry import FAMILIES
 
@@ -227,8 +228,11 @@ def _detection(rule: SigmaRule, referenced: dict[str, bool]) -> Detection:
     except (SigmaError, UnsupportedError) as error:
         raise RuleError(path, line, str(error)) from error
     condition = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
-    base = str(rule.id)
-    return Detection(_meta(rule), source.category, condition, alerts=referenced.get(base, True))
+    detection = Detection(_meta(rule), source.category, condition, alerts=referenced.get(str(rule.id), True))
+    for name in detection.fields:
+        if not field_exists(source.category, name):
+            raise RuleError(path, line, f"{source.category} has no field {name!r}: see its .avsc, entity.* and geo.*")
+    return detection
 
 
 def _correlation(rule: SigmaCorrelationRule, collection: SigmaCollection) -> Correlation:
@@ -256,7 +260,7 @@ def _correlation(rule: SigmaCorrelationRule, collection: SigmaCollection) -> Cor
         alias.alias: {str(collection[reference.reference].id): name for reference, name in alias.mapping.items()}
         for alias in rule.aliases
     }
-    return Correlation(
+    correlation = Correlation(
         meta=_meta(rule),
         type=type_,
         bases=tuple(dict.fromkeys(bases)),
@@ -267,3 +271,10 @@ def _correlation(rule: SigmaCorrelationRule, collection: SigmaCollection) -> Cor
         value_field=value_field if isinstance(value_field, str) else None,
         aliases=aliases,
     )
+    for reference in rule.rules:
+        base, family = str(reference.rule.id), reference.rule.logsource.category
+        names = [correlation.group_field(key, base) for key in correlation.group_by]
+        for name in [*names, *([correlation.value_field] if correlation.value_field else [])]:
+            if not field_exists(family, name):
+                raise RuleError(path, line, f"{family}, which {reference.reference} reads, has no field {name!r}")
+    return correlation

@@ -34,8 +34,7 @@ class AsyncPartnerProducer:
         self._poller: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._inner.start)
-        self._poller = asyncio.create_task(self._serve_deliveries())
+        await self.start()
         return self
 
     async def __aexit__(
@@ -47,6 +46,16 @@ class AsyncPartnerProducer:
             if error is None:
                 raise
             error.add_note(str(failed))
+
+    async def start(self, timeout_s: float = 10.0) -> None:
+        """Begin to serve delivery reports, and see ``PartnerProducer.start``; called by ``async with``."""
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._serve_deliveries())
+        try:
+            await asyncio.to_thread(self._inner.start, timeout_s)
+        except BaseException:
+            await self._stop_serving()
+            raise
 
     def event(self, family: str, **fields: Any) -> Event:
         """See ``PartnerProducer.event``."""
@@ -76,6 +85,8 @@ class AsyncPartnerProducer:
                 failed = DeliveryFailed({(message.topic() or "?", message.partition() or 0, error.str()): 1})
                 loop.call_soon_threadsafe(_settle, confirmed, failed)
 
+        if self._poller is None:  # used without ``async with``
+            self._poller = asyncio.create_task(self._serve_deliveries())
         callback = delivered if confirm else self._inner.record_delivery
         deadline = loop.time() + self._block_timeout_s
         while not self._inner.offer(outgoing, callback):
@@ -95,14 +106,18 @@ class AsyncPartnerProducer:
         try:
             await asyncio.to_thread(self._inner.close, timeout_s)
         finally:
-            if self._poller is not None:
-                self._poller.cancel()
-                await asyncio.gather(self._poller, return_exceptions=True)
+            await self._stop_serving()
 
     @property
     def stats(self) -> ProducerStats:
         """See ``PartnerProducer.stats``."""
         return self._inner.stats
+
+    async def _stop_serving(self) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+            self._poller = None
 
     async def _serve_deliveries(self) -> None:
         while True:

@@ -29,6 +29,7 @@ from streams.ids import uuid7
 from streams.shape import ShapeError, nest, new_event
 
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # librdkafka repeats itself; who wants to read it configures logging
 
 SOFTWARE: Final = "tocsin-python/0.1"
 # Room for Kafka's own framing above the contract's limit; librdkafka's default of 1,000,000 is below the limit.
@@ -147,6 +148,7 @@ class PartnerProducer:
             "acks": "all",
             "compression.type": "zstd",
             "linger.ms": 5,
+            "reconnect.backoff.ms": 200,
             "partitioner": "murmur2_random",  # Java's: a key goes to one partition whatever language wrote it
             "queue.buffering.max.messages": queue_max_messages,
             "queue.buffering.max.kbytes": queue_max_kbytes,
@@ -154,6 +156,7 @@ class PartnerProducer:
             "error_cb": self._on_error,
             **(kafka_config or {}),
         }
+        self._bootstrap = config["bootstrap.servers"]
         self._producer = Producer(config, logger=log)
         self._heartbeat_every_s = heartbeat_every_s
         self._stop_heartbeat = threading.Event()
@@ -184,7 +187,7 @@ class PartnerProducer:
         except KafkaException as error:
             why = self._last_error or error.args[0].str()
             raise BrokerUnreachable(
-                f"no Kafka broker answers at {self.settings.kafka_bootstrap} ({why}). "
+                f"no Kafka broker answers at {self._bootstrap} ({why}). "
                 "Is the platform up ('tocsin up'), and TOCSIN_KAFKA_BOOTSTRAP right?"
             ) from error
         if self._heartbeat_every_s is not None and self._heartbeat is None:
@@ -259,7 +262,7 @@ class PartnerProducer:
         return ProducerStats(*counts, queued=len(self._producer), bytes_published=self._bytes)
 
     def validate(self, family: str, event: Event | Mapping[str, Any]) -> Event:
-        """The event as its model, ``published_at`` filled in when a mapping has none; sends nothing.
+        """The event as its model, ``partner`` and ``published_at`` filled in when a mapping has none; sends nothing.
 
         Raises:
             InvalidEvent, NotAllowed: see ``publish``.
@@ -320,7 +323,7 @@ class PartnerProducer:
         why = f"; last error: {self._last_error}" if self._last_error else ""
         return QueueFull(
             f"the local queue ({len(self._producer)} events) stayed full for {self._block_timeout_s:g} s: "
-            f"{self.settings.kafka_bootstrap} takes events too slowly or is away{why}"
+            f"{self._bootstrap} takes events too slowly or is away{why}"
         )
 
     def poll(self, timeout_s: float) -> int:
@@ -344,6 +347,7 @@ class PartnerProducer:
         header = filled.get("header")
         if isinstance(header, dict):
             header.setdefault("published_at", self._now())
+            header.setdefault("partner", self.partner)
             if self.source_system is not None:
                 header.setdefault("source_system", self.source_system)
         return filled
@@ -399,4 +403,4 @@ class PartnerProducer:
 
 
 def _twice(error: ShapeError) -> Problem:
-    return Problem(error.field, "shape", "two values", error.why)
+    return Problem(error.field, "shape", "a second value", error.why)

@@ -50,7 +50,13 @@ def nest(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     event: dict[str, Any] = {}
     for name, value in record.items():
-        put(event, contract_path(name), value)
+        if name == "header" and isinstance(value, Mapping):
+            event.setdefault("header", {})
+            for inner, part in value.items():
+                path = contract_path(str(inner))
+                put(event, path if path.startswith("header.") else f"header.{path}", part)
+        else:
+            put(event, contract_path(name), value)
     return event
 
 
@@ -68,12 +74,13 @@ def put(event: dict[str, Any], path: str, value: Any) -> None:
             place = ".".join(parents[: depth + 1])
             raise ShapeError(path, f"cannot be set: {place} is given as {type(below).__name__}; give one or the other")
         target = below
-    if isinstance(value, Mapping):
+    there = target.get(name)
+    if isinstance(value, Mapping) and (isinstance(there, dict) or name not in target):
         into = target.setdefault(name, {})
-        if not isinstance(into, dict):
-            raise ShapeError(path, "is given twice; give it once")
         for key, inner in value.items():
-            put(into, key, inner) if "." not in key else into.__setitem__(key, inner)
+            if key in into:
+                raise ShapeError(f"{path}.{key}", "is given twice; give it once")
+            into[key] = inner
     elif name in target:
         raise ShapeError(path, "is given twice; give it once")
     else:

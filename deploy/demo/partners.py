@@ -58,6 +58,7 @@ class KafkaPublisher:
                 "client.id": "tocsin-demo-bad-input",
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
+                "log_level": 2,  # the partners' own producers already say when the broker is away
             }
         )
         self._bad: Counter[str] = Counter()

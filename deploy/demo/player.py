@@ -15,7 +15,7 @@ from deploy.demo.script import Scenario, Step
 from deploy.demo.world import MIX, SHARES, Clock, Event, background, utc_now
 
 CLUMSY: Final = ("hub-ke", "tipline-uk", "retail-pl")
-"""Partners that also send bad records, in turn: about 2 per cent of what they send at 40 events/s, below their limit."""
+"""Partners that also send bad records, in turn: at 40 events/s some 2 per cent of theirs, below their limit."""
 FIRST_BAD_S: Final = 4.0
 BAD_EVERY_S: Final = 12.0
 REPEAT_FROM_S: Final = 150.0

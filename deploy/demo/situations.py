@@ -8,7 +8,7 @@ from typing import Final
 
 import h3
 
-from deploy.demo.places import Place, airport, town
+from deploy.demo.places import Place, airport, town, towns
 from deploy.demo.script import Names, Scenario, Script
 from processors.fields import H3_RESOLUTION
 
@@ -204,23 +204,24 @@ def white_van(n: Names) -> Scenario:
 
 
 def station_attack(n: Names) -> Scenario:
-    s = Script("station-attack", "A railway, the border police and a caller report blasts and shots at one place.", n)
-    salzburg = town("AT", "Salzburg")
+    s = Script("station-attack", "A railway, border police on a train and a caller report blasts and shots at one station.", n)
+    # Each run has a place of its own, or two runs within an hour would be one situation.
     number = int(n.tag, 16)
-    # Each run has a place of its own around the town, or two runs within an hour would be one situation.
-    lat = round(salzburg.lat + (number % 97 - 48) * 0.004, 5)
-    lon = round(salzburg.lon + (number // 97 % 97 - 48) * 0.006, 5)
-    place = Place("Salzburg", "AT", lat, lon)
+    number, which = divmod(number, len(towns("AT")))
+    near = towns("AT")[which]
+    lat = round(near.lat + (number % 41 - 20) * 0.003, 5)
+    lon = round(near.lon + (number // 41 % 41 - 20) * 0.004, 5)
+    place = Place(near.name, "AT", lat, lon)
     reports = (
         (25, 14, "rail-at", "explosion", "Blast on a platform"),
-        (28, 8, "bpol-de", "shooting", "Patrol hears shots"),
-        (31, 2, "tipline-uk", "shooting", "Caller hides in a shop and hears shots"),
+        (28, 8, "bpol-de", "shooting", "Officers on a cross-border train hear shots"),
+        (31, 2, "tipline-uk", "shooting", "Traveller calls from a shop in which she hides"),
     )
     for offset, minutes, partner, kind, text in reports:
         s.event(
             offset, minutes, partner, "incident_report", text, place=place,
-            incident_type=kind, country_name="Austria", where_description="railway station", source_total=1,
-            target="railway station",
+            incident_type=kind, country_name="Austria", where_description=f"railway station near {near.name}",
+            source_total=1, target="railway station",
         )
     s.alert("incident_cluster", "rail-at", "bpol-de", "tipline-uk", geo__h3=h3.latlng_to_cell(lat, lon, H3_RESOLUTION))
     return s.done()

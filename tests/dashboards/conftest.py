@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from engine import EngineClient, apply_schema
-
 from dashboards.alerts import Store
 from schemas.settings import Settings
+from tests.dashboards.engine import EngineClient, apply_schema
 
 TABLES = ("events", "alerts", "alert_evidence", "signals", "quarantine", "pipeline_metrics", "feed_minutes")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import EngineClient, alert, evidence, put_alerts
 from typer.testing import CliRunner, Result
 
 from dashboards.alerts import Store, StoreAwayError
 from deploy import alerts_cli
 from schemas.settings import Settings
+from tests.dashboards.engine import EngineClient, alert, evidence, put_alerts
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from engine import alert, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards import explain
 from dashboards.web.worldmap import HEIGHT, WIDTH, Point, draw, merge, view_of, world
 from schemas.alerts import Alert
+from tests.dashboards.engine import alert, evidence
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -82,7 +82,7 @@ def test_steps_run_from_the_first_event_to_the_alert() -> None:
 
 def test_steps_of_one_event_name_it_once() -> None:
     steps = explain.steps_of(Alert.model_validate(alert("a", evidence=[evidence(0)])))
-    assert [name for name, _, _ in steps][:2] == ["Event happened", "Last event published"]
+    assert [name for name, _, _ in steps] == ["Event happened", "Event published", "Event ingested", "Alert raised"]
 
 
 def test_printable_shows_control_characters() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from engine import EngineClient, alert, iso, put_alerts
 
 from dashboards.grafana import check
 from dashboards.grafana.build import dashboard
+from tests.dashboards.engine import EngineClient, alert, iso, put_alerts
 
 NOW = datetime.now(UTC)
 WINDOW = check.Window(datetime(2026, 3, 1, 11, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC))

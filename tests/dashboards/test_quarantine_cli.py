@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from engine import NOW, EngineClient, iso
 from typer.testing import CliRunner, Result
 
 from dashboards.alerts import Store
 from deploy import quarantine_cli
 from deploy.quarantine_cli import Refused, batches, hexdump
 from streams.outbox import DeliveryFailedError
+from tests.dashboards.engine import EngineClient, iso
 
+# Close to the clock: the table drops what is older than its 90 days.
+NOW = datetime.now(UTC)
 RAW = b"\x00\x00\x00\x00\x07broken \xff\xfe bytes"
 
 
@@ -55,7 +58,7 @@ def put(engine: EngineClient, offset: int, reason: str, partner: str = "bpol-de"
     topic, family = "events.tip_report.v1", "tip_report"
     engine.query(
         "INSERT INTO quarantine (quarantined_at, kafka_at, partner, family, reason, field, message, topic, partition, "
-        "offset, schema_id, size, raw) SELECT parseDateTime64BestEffort({at:String}, 3, 'UTC'), quarantined_at, "
+        "offset, schema_id, size, raw) SELECT parseDateTime64BestEffort({at:String}, 3, 'UTC') AS at, at, "
         "{partner:String}, {family:String}, {reason:String}, 'header.occurred_at', {message:String}, {topic:String}, "
         "2, {offset:UInt64}, 7, length(raw), base64Decode({raw:String}) AS raw",
         {

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import NOW, EngineClient, alert, evidence, iso, put_alerts
 from starlette.testclient import TestClient
 
 from dashboards.alerts import Store, StoreAwayError
 from dashboards.palette import EXERCISE_COLOUR, LEVEL_COLOURS, TLP_COLOURS
 from dashboards.web.app import create_app
 from schemas.settings import Settings
+from tests.dashboards.engine import NOW, EngineClient, alert, evidence, iso, put_alerts
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}</title></svg>"
 STATIC = Path(__file__).resolve().parents[2] / "dashboards" / "web" / "static"

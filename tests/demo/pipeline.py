@@ -72,17 +72,17 @@ def run(records: Iterable[EncodedRecord], now: dt.datetime, batch: int = 5_000) 
             result.refused += outcome.refused
             result.late += sum(outcome.late.values())
             for signal in outcome.signals:
-                result.matched_bases.add(signal.evidence.rule_id)
+                result.matched_bases.add(signal.rule_id)
                 found = []
                 if not signal.correlation_id:
-                    detection = rules[signal.evidence.rule_id]
+                    detection = rules[signal.rule_id]
                     assert isinstance(detection, Detection)
                     found = [from_detection(detection, signal, now)]
                 else:
                     correlation = rules[signal.correlation_id]
                     assert isinstance(correlation, Correlation)
-                    key = (correlation.meta.id, tuple(signal.group.values()), signal.evidence.exercise)
-                    group = groups.setdefault(key, Group(correlation, signal.group, signal.evidence.exercise))
+                    key = (correlation.meta.id, tuple(signal.group.values()), signal.exercise)
+                    group = groups.setdefault(key, Group(correlation, signal.group, signal.exercise))
                     for situation in group.add([signal]):
                         found += from_situation(group, situation, now)
                 for alert in found:

@@ -53,7 +53,7 @@ def at_us(second: float) -> int:
 
 
 def run(rule: Correlation, batches: list[list[Signal]], crash_after: set[int] = frozenset()) -> dict[str, Alert]:  # type: ignore[assignment]
-    """Latest version of each alert after the batches; after those in ``crash_after`` the state goes through its bytes."""
+    """Latest version of each alert; after the batches in ``crash_after`` the state goes through its bytes."""
     group = Group(rule, {"entity.phone": "1"}, False)
     told: dict[str, Alert] = {}
     for number, batch in enumerate(batches):
