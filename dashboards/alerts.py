@@ -109,13 +109,20 @@ def connect(settings: Settings, *, reader: bool = True) -> Client:
     return client
 
 
-def _away(settings: Settings, error: Exception) -> str:
-    first = (str(error).strip().splitlines() or ["no answer"])[0]
+def _away(settings: Settings, error: BaseException) -> str:
     return (
-        f"ClickHouse at {settings.clickhouse_url} does not answer as expected ({first[:200]}). "
+        f"ClickHouse at {settings.clickhouse_url} does not answer as expected ({_reason(error)}). "
         f"Expected a running store with the database '{settings.clickhouse_database}'. "
         f"Is the platform up (tocsin up), and is --data-dir ({settings.data_dir}) its folder?"
     )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in a few words: drivers wrap a refused connection in several layers."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first[:200]
 
 
 def _utc(milliseconds: int) -> datetime:

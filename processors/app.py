@@ -22,8 +22,6 @@ from streams.batching import BatchConsumer, BatchSchema, batch_app
 
 log = logging.getLogger(__name__)
 
-INGEST_GROUP = "tocsin-ingest"
-CORRELATE_GROUP = "tocsin-correlate"
 EXIT_FAILED = 70
 
 
@@ -31,7 +29,7 @@ def ingest_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> f
     """Faust application that ingests every event topic. ``instance`` tells workers of the group apart."""
     name = f"ingest-{instance}"
     worker = IngestWorker(settings, rulebook, name)
-    app = batch_app(INGEST_GROUP, settings, name)
+    app = batch_app(settings.ingest_group, settings, name)
     _wire(app, worker, TOPICS, settings, name)
 
     @app.task  # type: ignore[untyped-decorator]
@@ -48,7 +46,7 @@ def ingest_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> f
 def correlate_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> faust.App:
     """Faust application that correlates the signals."""
     name = f"correlate-{instance}"
-    app = batch_app(CORRELATE_GROUP, settings, name)
+    app = batch_app(settings.correlate_group, settings, name)
     _wire(app, CorrelateWorker(settings, rulebook, name), (SIGNALS_TOPIC,), settings, name)
     return app
 

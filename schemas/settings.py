@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     grafana_url: str | None = None
     partners_file: Path = PACKAGE_ROOT / "schemas" / "partners.yml"
     rules_path: Path = PACKAGE_ROOT / "processors" / "rules"
+    ingest_group: str = "tocsin-ingest"
+    correlate_group: str = "tocsin-correlate"
     topic_partitions: int = Field(default=4, ge=1)
     topic_replicas: int = Field(default=1, ge=1)
     max_future_s: int = Field(default=300, ge=0, description="occurred_at may be this many seconds ahead of now")

@@ -357,8 +357,8 @@ class PartnerProducer:
             self._refused += 1
         if isinstance(event, Event):
             return InvalidEvent(family, event.header.event_id, problems)
-        header = event.get("header", event)
-        event_id = header.get("event_id", "") if isinstance(header, Mapping) else ""
+        header = event.get("header")
+        event_id = (header.get("event_id") if isinstance(header, Mapping) else None) or event.get("event_id")
         return InvalidEvent(family, ascii(event_id)[1:-1][:40] if isinstance(event_id, str) else "", problems)
 
     def knows(self, family: str) -> bool:
@@ -403,4 +403,4 @@ class PartnerProducer:
 
 
 def _twice(error: ShapeError) -> Problem:
-    return Problem(error.field, "shape", "a second value", error.why)
+    return Problem(error.field, "given_twice", error.found, error.fix)

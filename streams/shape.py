@@ -15,12 +15,13 @@ LOCATION_FIELDS: Final = frozenset(Location.model_fields)
 
 
 class ShapeError(ValueError):
-    """The same field is given twice in different ways; ``field`` is its path in the contract."""
+    """A field given twice in different ways; ``field`` is its path in the contract, ``fix`` what to do."""
 
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(f"{field}: {why}")
+    def __init__(self, field: str, found: str, fix: str) -> None:
+        super().__init__(f"{field}: found {found}; {fix}")
         self.field = field
-        self.why = why
+        self.found = found
+        self.fix = fix
 
 
 def contract_path(name: str) -> str:
@@ -72,17 +73,17 @@ def put(event: dict[str, Any], path: str, value: Any) -> None:
         below = target.setdefault(parent, {})
         if not isinstance(below, dict):
             place = ".".join(parents[: depth + 1])
-            raise ShapeError(path, f"cannot be set: {place} is given as {type(below).__name__}; give one or the other")
+            raise ShapeError(path, f"{place} given as {type(below).__name__}", "give one or the other")
         target = below
     there = target.get(name)
     if isinstance(value, Mapping) and (isinstance(there, dict) or name not in target):
         into = target.setdefault(name, {})
         for key, inner in value.items():
             if key in into:
-                raise ShapeError(f"{path}.{key}", "is given twice; give it once")
+                raise ShapeError(f"{path}.{key}", "two values", "give it once")
             into[key] = inner
     elif name in target:
-        raise ShapeError(path, "is given twice; give it once")
+        raise ShapeError(path, "two values", "give it once")
     else:
         target[name] = value
 

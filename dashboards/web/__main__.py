@@ -22,6 +22,9 @@ def main() -> None:
     parser.add_argument("--allow-host", action="append", default=[], help="another name that browsers may use")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Their warnings about a lost connection say nothing that the page's own do not.
+    for name in ("urllib3", "clickhouse_connect"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     everywhere = arguments.host in {"0.0.0.0", "::"} and not arguments.allow_host
     hosts = ("*",) if everywhere else (*LOOPBACK_NAMES, arguments.host, *arguments.allow_host)

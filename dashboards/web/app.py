@@ -116,8 +116,11 @@ class Pages:
         self.store = store
         self.now = now
         self.templates = Jinja2Templates(env=_environment())
+        self._said = ""
 
     def _page(self, request: Request, name: str, status: int = 200, **context: Any) -> Response:
+        if status == 200:
+            self._said = ""
         return self.templates.TemplateResponse(request, name, context | {"now": self.now()}, status_code=status)
 
     def home(self, request: Request) -> Response:
@@ -191,7 +194,10 @@ class Pages:
         return Response(_palette_css(), media_type="text/css")
 
     def away(self, request: Request, error: Exception) -> Response:
-        log.warning("%s", error)
+        # Once for each outage: open pages ask every two seconds.
+        if str(error) != self._said:
+            self._said = str(error)
+            log.warning("%s", error)
         retry = {"Retry-After": "2"}
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": str(error)}, status_code=503, headers=retry)

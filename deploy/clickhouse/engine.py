@@ -71,15 +71,16 @@ class Link:
         self._insert: Any = None
         self.stats = Stats()
 
-    def prepare(self, database: str, settings: Mapping[str, str], readonly: int, tag: str) -> None:
-        """Choose the database and settings; ``readonly`` 1 or 2 cannot be taken back on this handle.
+    def prepare(self, database: str | None, settings: Mapping[str, str], readonly: int, tag: str) -> None:
+        """Choose the database (None keeps it) and settings; ``readonly`` 1 or 2 cannot be taken back on a handle.
 
         Raises:
             QueryError: the database or a setting does not exist, or a value does not fit.
         """
         values = {**_BASE_SETTINGS, **settings, "log_comment": tag}
         values.pop("readonly", None)
-        self._run(f"USE {quote_name(database)}", "Null", {})
+        if database is not None:
+            self._run(f"USE {quote_name(database)}", "Null", {})
         assignments = [f"{name} = '{_escape(value)}'" for name, value in values.items()]
         # Last, because it forbids the other assignments.
         assignments += [f"readonly = {readonly}"] if readonly else []
@@ -296,6 +297,16 @@ class Engine:
             )
         except QueryError as error:
             log.warning("cancelling %s: %s", query_id, error)
+        finally:
+            link.close()
+
+    def cancel_all(self) -> None:
+        """Ask the engine to end every statement."""
+        link = self.link()
+        try:
+            link.text("KILL QUERY WHERE query_id != queryID() ASYNC")
+        except QueryError as error:
+            log.warning("cancelling all statements: %s", error)
         finally:
             link.close()
 

@@ -49,6 +49,7 @@ class Call:
     whole: bool = False
     revision: int = 0
     read_method: bool = False
+    database_given: bool = False
 
 
 def credentials(headers: Mapping[str, str], url: Mapping[str, str]) -> Credentials:
@@ -134,6 +135,7 @@ def parse(method: str, headers: Mapping[str, str], url: Mapping[str, str], home:
         whole=_flag(url.get("wait_end_of_query")),
         revision=revision,
         read_method=method in ("GET", "HEAD"),
+        database_given=bool(url.get("database") or headers.get("x-clickhouse-database")),
     )
 
 

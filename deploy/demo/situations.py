@@ -204,7 +204,7 @@ def white_van(n: Names) -> Scenario:
 
 
 def station_attack(n: Names) -> Scenario:
-    s = Script("station-attack", "A railway, border police on a train and a caller report blasts and shots at one station.", n)
+    s = Script("station-attack", "A railway, border police and a caller report a blast and shots at one station.", n)
     # Each run has a place of its own, or two runs within an hour would be one situation.
     number = int(n.tag, 16)
     number, which = divmod(number, len(towns("AT")))

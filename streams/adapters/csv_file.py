@@ -62,7 +62,7 @@ def _event(row: Row, mapping: Mapping, context: Context) -> Outcome:
         column = mapping.fields[field].column
         return RefusedLine(row.line, error.reason, f"column {column!r}: {error}", row.raw, contract_path(field))
     except ShapeError as error:
-        return RefusedLine(row.line, "ambiguous_field", error.why, row.raw, error.field)
+        return RefusedLine(row.line, "given_twice", str(error), row.raw, error.field)
     fill_header(event, context)
     key = row.cells[mapping.key].strip() if mapping.key is not None else ""
     return Candidate(row.line, event, row.raw, key or None)

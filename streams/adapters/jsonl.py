@@ -36,7 +36,7 @@ def parse_event(number: int, text: str, context: Context) -> Outcome:
     try:
         event = nest(parsed)
     except ShapeError as error:
-        return RefusedLine(number, "ambiguous_field", error.why, shown(text), error.field)
+        return RefusedLine(number, "given_twice", str(error), shown(text), error.field)
     fill_header(event, context)
     return Candidate(number, event, shown(text))
 

@@ -116,7 +116,9 @@ def test_without_a_store_the_message_says_what_to_do(run: Any, tmp_path: Path, m
     monkeypatch.setattr(alerts_cli, "open_store", lambda _data_dir: Store(settings))
     result = run("list")
     assert result.exit_code == 2
-    assert "http://127.0.0.1:9" in result.stderr
+    assert (
+        "ClickHouse at http://127.0.0.1:9 does not answer as expected ([Errno 111] Connection refused)" in result.stderr
+    )
     assert "tocsin up" in result.stderr
     with pytest.raises(StoreAwayError):
         Store(settings).count()

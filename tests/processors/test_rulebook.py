@@ -100,7 +100,7 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         (
             "  s: {topic: x}\n  condition: s",
             CORRELATION % "value_sum" + "  condition: {gte: 3, field: text}",
-            9,
+            10,
             "value_sum",
         ),
         ("  s: {topic: x}\n  condition: s", CORRELATION % "event_count" + "  condition: {lte: 3}", 10, "lte"),
@@ -108,7 +108,7 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         (
             "  s: {topic: x}\n  condition: s",
             (CORRELATION % "event_count").replace("entity.phone", "entity.fax") + "  condition: {gte: 3}",
-            9,
+            10,
             "no field 'entity.fax'",
         ),
         ("  s: {topic: x}\n  condition: s\n\tbroken: [", "", 9, "YAML"),

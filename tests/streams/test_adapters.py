@@ -72,7 +72,7 @@ def test_lines_that_cannot_be_events_are_named_and_the_rest_is_read(tmp_path: Pa
         (8, "invalid_json"),
         (9, "invalid_json"),
         (10, "invalid_json"),
-        (11, "ambiguous_field"),
+        (11, "given_twice"),
         (12, "ok"),
     ]
     refused = [outcome for outcome in outcomes if isinstance(outcome, RefusedLine)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -108,7 +107,7 @@ def test_published_at_is_stamped_when_published() -> None:
         ({"kind": "card"}, "kind", "must be one of 'TRANSFER'"),
         ({"occurred_at": "2026-03-01T11:00:00"}, "header.occurred_at", "has no time zone"),
         ({"partner": "cert-fr"}, "header.partner", "must be 'fiu-nl', the partner of this producer"),
-        ({"header": {"handling": {"tlp": "RED"}}}, "header.handling.tlp", "given twice"),
+        ({"header": {"handling": {"tlp": "RED"}}}, "header.handling.tlp", "found two values; give it once"),
         ({"purpose_text": "x" * 1_100_000}, "event", "must be at most 1048576 bytes as Avro"),
         ({"summary": "\ud800"}, "header.summary", "unpaired surrogates"),
     ],
@@ -220,8 +219,8 @@ def test_heartbeats_count_what_was_done() -> None:
 
 
 @pytest.fixture
-def async_options() -> Iterator[dict[str, Any]]:
-    yield {"settings": Settings(), "schema_ids": IDS, "now": lambda: NOW}
+def async_options() -> dict[str, Any]:
+    return {"settings": Settings(), "schema_ids": IDS, "now": lambda: NOW}
 
 
 async def test_async_publishing(async_options: dict[str, Any]) -> None:

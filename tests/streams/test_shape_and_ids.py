@@ -51,7 +51,7 @@ def test_a_field_given_twice_is_named(record: dict[str, object], field: str) -> 
     with pytest.raises(ShapeError) as caught:
         nest(record)
     assert caught.value.field == field
-    assert "give" in caught.value.why
+    assert "give" in caught.value.fix
 
 
 def test_nest_changes_nothing_that_was_given() -> None:

@@ -1,0 +1,135 @@
+"""The ``tocsin`` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dashboards.cli import app as dashboards_app
+from deploy.alerts_cli import app as alerts_app
+from deploy.embedded.errors import PlatformError
+from deploy.publish_cli import publish
+from deploy.quarantine_cli import app as quarantine_app
+from deploy.rules_cli import app as rules_app
+from deploy.schemas_cli import app as schemas_app
+from schemas.settings import Settings
+
+app = typer.Typer(
+    help="Tocsin: alerts on patterns that no single agency sees. Start with 'tocsin up'.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(alerts_app, name="alerts")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(rules_app, name="rules")
+app.add_typer(schemas_app, name="schemas")
+app.add_typer(dashboards_app, name="dashboards")
+app.command()(publish)
+
+DataDir = Annotated[Path | None, typer.Option(help="Data directory of the platform (default .tocsin).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command()
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where data, logs and addresses are kept.")] = Path(".tocsin"),
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Run the eight simulated partners.")] = True,
+    rate: Annotated[float, typer.Option(min=0, help="Background events per second of all demo partners.")] = 40.0,
+    seed: Annotated[int, typer.Option(help="Seed of the background traffic.")] = 7,
+    exit_after: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="Stop by itself this long after it is ready.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write an account of the run.")] = None,
+) -> None:
+    """Start Kafka, the schema registry, ClickHouse, the workers and the demo, all on loopback; Ctrl-C stops them.
+
+    Data stays in the data directory between runs. The first start downloads Kafka and the registry (about 210 MB)
+    into a cache of your user.
+    """
+    from deploy.up import up as run  # heavy imports only where they are needed
+
+    console = Console()
+    try:
+        status = run(console, data_dir, demo=demo, rate=rate, seed=seed, exit_after_s=exit_after, report_file=report)
+    except (PlatformError, RuntimeError) as error:
+        Console(stderr=True).print(f"[bold red]tocsin:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    raise typer.Exit(status)
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Create or complete topics, schemas and tables of a running platform. May be repeated."""
+    from deploy.prepare import prepare
+
+    try:
+        ids = prepare(Settings.load(data_dir)).schema_ids
+    except RuntimeError as error:
+        Console(stderr=True).print(f"[bold red]tocsin:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    typer.echo(f"topics, {len(ids)} schemas and tables are as they should be")
+
+
+@app.command()
+def doctor(data_dir: Annotated[Path, typer.Option()] = Path(".tocsin"), as_json: AsJson = False) -> None:
+    """Check this machine: Python, codecs, disk, memory, Java, downloads. Exit status 1 if something is wrong."""
+    from deploy.embedded.doctor import examine
+
+    checks = examine(data_dir)
+    if as_json:
+        typer.echo(json.dumps([each.as_json() for each in checks], indent=2))
+    else:
+        table = Table("check", "", "found", "what to do")
+        for each in checks:
+            table.add_row(each.name, "ok" if each.ok else "[red]wrong[/]", each.found, each.advice)
+        Console().print(table)
+    raise typer.Exit(0 if all(each.ok for each in checks) else 1)
+
+
+@app.command()
+def bench(
+    events: Annotated[int, typer.Option(min=1000, help="Events in the topics.")] = 500_000,
+    rules: Annotated[int, typer.Option(min=1, help="Detections, drawn from the traffic.")] = 100,
+    peer: Annotated[list[str] | None, typer.Option(help="Peers to measure beside Tocsin: plain-faust.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of traffic and rules.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Measure events per second from Kafka to stored in ClickHouse with rules matched, beside a plain Faust agent."""
+    from deploy.bench.run import PEERS
+    from deploy.bench.run import bench as run
+
+    wanted = peer or list(PEERS)
+    for name in wanted:
+        if name not in PEERS:
+            raise typer.BadParameter(f"no peer {name!r}; there is: {', '.join(PEERS)}", param_hint="--peer")
+    errors = Console(stderr=True)
+    result = run(events, rules, wanted, seed, runs, lambda text: errors.print(f"bench: {text}", highlight=False))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    table = Table("system", "events/s", "events per CPU-second", "peak memory, MB")
+    for name, figures in [("tocsin", result["tocsin"]), *result["peers"].items()]:
+        table.add_row(
+            name, f"{figures['events_per_s']:,}", f"{figures['events_per_cpu_s']:,}", f"{figures['peak_rss_mb']:,}"
+        )
+    console = Console()
+    console.print(table)
+    for name, figures in result["peers"].items():
+        console.print(f"Tocsin is {figures['tocsin_is_times_faster']} times {name}")
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""The HTTP application: routes, authentication, bodies in and out.
+
+The event loop only waits; each engine call runs in a worker thread. An INSERT's body is decoded and handed to the
+engine as it arrives; a result leaves as the engine makes it. When a client goes away, its reading statement ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from deploy.clickhouse import output, protocol
+from deploy.clickhouse.compression import BlockDecoder, Coder, decoder
+from deploy.clickhouse.engine import Link, Stats
+from deploy.clickhouse.errors import (
+    AUTHENTICATION_FAILED,
+    BAD_ARGUMENTS,
+    QUERY_IS_TOO_LARGE,
+    QUERY_WAS_CANCELLED,
+    QueryError,
+)
+from deploy.clickhouse.execute import Executor, Result, User, exception_block
+from deploy.clickhouse.logs import AccessLog
+from deploy.clickhouse.protocol import Call
+from deploy.clickhouse.statement import Insert, find_insert, is_insert, undecided
+
+log = logging.getLogger("tocsin.clickhouse")
+
+# A statement without data, and the head of an INSERT, may be this long.
+MAX_STATEMENT = 16 << 20
+# Data goes to the engine in pieces of at least this size, which keeps the hand-over between threads cheap.
+FEED_BYTES = 1 << 20
+HEAD_BYTES = 64 << 10
+WORKERS = 48
+
+T = TypeVar("T")
+
+
+class Service:
+    """The server's state: an executor, its users, and the worker threads."""
+
+    def __init__(self, executor: Executor, users: Mapping[str, User]) -> None:
+        self.executor = executor
+        self.users = users
+        self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="statement")
+
+    def application(self) -> AccessLog:
+        """The ASGI application."""
+        routes = [
+            Route("/", self.root, methods=["GET", "HEAD", "POST", "OPTIONS"]),
+            Route("/ping", self.ok, methods=["GET", "HEAD"]),
+            Route("/replicas_status", self.ok, methods=["GET", "HEAD"]),
+        ]
+        return AccessLog(Starlette(routes=routes, exception_handlers={404: _no_handler}))
+
+    async def ok(self, _: Request) -> Response:
+        """Alive, whatever the engine is busy with."""
+        return PlainTextResponse("Ok.\n")
+
+    async def root(self, request: Request) -> Response:
+        """One statement."""
+        url = dict(request.query_params)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": "GET, HEAD, POST"})
+        if request.method in ("GET", "HEAD") and not url.get("query"):
+            return PlainTextResponse("Ok.\n")
+        query_id = ""
+        try:
+            user = self._authenticate(protocol.credentials(request.headers, url))
+            request.scope["tocsin"]["user"] = user.name
+            call = protocol.parse(request.method, request.headers, url, self.executor.engine.database)
+            query_id = request.scope["tocsin"]["query_id"] = call.query_id
+            return await self._statement(request, call, user)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except QueryError as error:
+            await _drain(request)
+            return self._failure(request, error, query_id)
+        except Exception as error:
+            log.exception("request %s failed", query_id)
+            await _drain(request)
+            return self._failure(request, QueryError.from_engine(f"{type(error).__name__}: {error}"), query_id)
+
+    def _authenticate(self, who: protocol.Credentials) -> User:
+        user = self.users.get(who.user)
+        # Compared also for an unknown user, so that the time taken does not tell which names exist.
+        right = hmac.compare_digest((user.password if user else "").encode(), who.password.encode())
+        if user is None or not right:
+            raise QueryError.of(
+                AUTHENTICATION_FAILED,
+                f"{who.user}: Authentication failed: password is incorrect, or there is no user with such name.",
+                403 if who.given else 401,
+            )
+        return user
+
+    async def _statement(self, request: Request, call: Call, user: User) -> Response:
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return await self._form(request, call, user)
+        body = self._body(request, call)
+        text = call.query.encode() + b"\n" if call.query else b""
+        if call.query and is_insert(text):
+            insert = find_insert(text)
+            if insert is not None:
+                return await self._insert(call, user, insert, text[insert.data :] if call.query[insert.data :] else b"", body)
+        async for chunk in body:
+            text += chunk
+            if len(text) >= HEAD_BYTES and not undecided(text) and is_insert(text):
+                insert = find_insert(text)
+                if insert is not None:
+                    return await self._insert(call, user, insert, text[insert.data :], body)
+            if len(text) > MAX_STATEMENT:
+                raise QueryError.of(
+                    QUERY_IS_TOO_LARGE, f"The statement is longer than {MAX_STATEMENT} bytes and is no INSERT with data."
+                )
+        if is_insert(text):
+            insert = find_insert(text + b"\n")
+            if insert is None and call.default_format and _ends_open(text):
+                insert = Insert(text.decode(errors="replace").strip(), call.default_format, len(text))
+            if insert is not None and not (insert.from_select and not text[insert.data :].strip()):
+                if insert.format_name == "Values" and call.params and insert.data < HEAD_BYTES:
+                    return await self._run(request, call, user, _sql(text), {})
+                return await self._insert(call, user, insert, text[insert.data :], body)
+        return await self._run(request, call, user, _sql(text), {})
+
+    async def _form(self, request: Request, call: Call, user: User) -> Response:
+        form: FormData = await request.form(max_part_size=MAX_STATEMENT, max_files=100)
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        tables = {
+            name: await value.read() for name, value in form.multi_items() if isinstance(value, UploadFile)
+        }
+        # A form field that is described like a table is one; curl -F sends small ones without a file name.
+        tables.update((name, fields[name].encode()) for name in call.external if name in fields and name not in tables)
+        call = protocol.with_form(call, fields)
+        return await self._run(request, call, user, call.query, tables)
+
+    async def _body(self, request: Request, call: Call) -> AsyncIterator[bytes]:
+        coders: list[Coder] = []
+        outer = decoder(request.headers.get("content-encoding", ""))
+        if outer is not None:
+            coders.append(outer)
+        if call.blocks_in:
+            coders.append(BlockDecoder())
+        async for chunk in request.stream():
+            for coder in coders:
+                chunk = coder.feed(chunk)
+            if chunk:
+                yield chunk
+        tail = b""
+        for coder in coders:
+            tail = (coder.feed(tail) if tail else b"") + coder.finish()
+        if tail:
+            yield tail
+
+    async def _thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, call)
+
+    async def _insert(
+        self, call: Call, user: User, insert: Insert, begun: bytes, body: AsyncIterator[bytes]
+    ) -> Response:
+        """Feed the body to the engine. The answer says Ok only when every row is stored."""
+        executor = self.executor
+        link, close = await self._thread(partial(executor.start_insert, call, user, insert.head, insert.format_name))
+        try:
+            waiting, size = [begun], len(begun)
+            async for chunk in body:
+                waiting.append(chunk)
+                size += len(chunk)
+                if size >= FEED_BYTES:
+                    await self._thread(partial(link.append, b"".join(waiting)))
+                    waiting, size = [], 0
+            await self._thread(partial(_finish, link, b"".join(waiting)))
+        finally:
+            # Closing an INSERT that is not finished cancels it.
+            await asyncio.shield(self._thread(close))
+        return Response(b"", headers=self._headers(call, link.stats, None), media_type=output.content_type("TSV"))
+
+    async def _run(
+        self, request: Request, call: Call, user: User, sql: str, tables: Mapping[str, bytes]
+    ) -> Response:
+        accept = request.headers.get("accept-encoding", "")
+        work = partial(self.executor.run, call, user, sql, accept, tables)
+        result = await self._watched(request, call, work)
+        headers = self._headers(call, result.stats, result)
+        if call.whole:
+            body = await self._watched(request, call, partial(_collect, result))
+            headers = self._headers(call, result.stats, result)
+        else:
+            first, second = await self._watched(request, call, partial(_two, result))
+            if second is not None:
+                return StreamingResponse(self._stream(call, result, [first, second]), headers=headers)
+            headers = self._headers(call, result.stats, result)
+            body = first
+        await self._thread(result.close)
+        return Response(body, headers=headers)
+
+    async def _watched(self, request: Request, call: Call, work: Callable[[], T]) -> T:
+        """Do work in a thread; when the client goes away meanwhile, cancel its statement."""
+        task = asyncio.ensure_future(self._thread(work))
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await self._thread(partial(self.executor.engine.cancel, call.query_id))
+                done = await asyncio.gather(task, return_exceptions=True)
+                if isinstance(done[0], Result):
+                    await self._thread(done[0].close)
+                raise ClientDisconnect
+            return task.result()
+        finally:
+            gone.cancel()
+
+    async def _stream(self, call: Call, result: Result, ready: list[bytes]) -> AsyncIterator[bytes]:
+        try:
+            for piece in ready:
+                yield piece
+            while True:
+                piece_or_end = await asyncio.shield(self._thread(partial(_next, result, self.executor.engine.version)))
+                if piece_or_end is None:
+                    return
+                yield piece_or_end
+        except asyncio.CancelledError:
+            # The client is gone: a fetch may still run in its thread, and must end before the handle can.
+            self.pool.submit(self.executor.engine.cancel, call.query_id)
+            raise
+        finally:
+            self.pool.submit(result.close)
+
+    def _headers(self, call: Call, stats: Stats, result: Result | None) -> dict[str, str]:
+        headers = {
+            "X-ClickHouse-Summary": json.dumps(_summary(stats)),
+            "X-ClickHouse-Query-Id": call.query_id,
+            "X-ClickHouse-Server-Display-Name": "tocsin",
+            "X-ClickHouse-Timezone": "UTC",
+        }
+        if result is not None and result.format_name is not None:
+            headers["X-ClickHouse-Format"] = result.format_name
+            headers["X-ClickHouse-Exception-Tag"] = result.exception_tag
+            headers["Content-Type"] = output.content_type(result.format_name)
+        if result is not None and result.coding is not None:
+            headers["Content-Encoding"] = result.coding
+            headers["Vary"] = "Accept-Encoding"
+        return headers
+
+    def _failure(self, request: Request, error: QueryError, query_id: str) -> Response:
+        request.scope["tocsin"]["error"] = f"{error.code} {error.name}"
+        headers = {
+            "X-ClickHouse-Exception-Code": str(error.code),
+            "X-ClickHouse-Server-Display-Name": "tocsin",
+            "X-ClickHouse-Timezone": "UTC",
+        }
+        if query_id:
+            headers["X-ClickHouse-Query-Id"] = query_id
+        if error.status == 401:
+            headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
+        body = error.body(self.executor.engine.version)
+        return Response(body, error.status, headers, media_type="text/plain; charset=UTF-8")
+
+    def close(self) -> None:
+        """End what still runs and wait for it."""
+        self.executor.engine.cancel_all()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _sql(text: bytes) -> str:
+    try:
+        return text.decode().strip()
+    except UnicodeDecodeError as error:
+        raise QueryError.of(
+            BAD_ARGUMENTS, f"The statement is not UTF-8 (byte {error.start}). Send it as UTF-8, or is it compressed? "
+            "Then name the Content-Encoding."
+        ) from error
+
+
+def _ends_open(text: bytes) -> bool:
+    """Whether an INSERT ends with its table and columns, so that its format is the request's."""
+    return find_insert(text.rstrip() + b" FORMAT Null\n") is not None
+
+
+def _finish(link: Link, rest: bytes) -> None:
+    if rest:
+        link.append(rest)
+    link.finish_insert()
+
+
+def _collect(result: Result) -> bytes:
+    out = []
+    while (piece := result.pieces()) is not None:
+        out.append(piece)
+    return b"".join(out)
+
+
+def _two(result: Result) -> tuple[bytes, bytes | None]:
+    """The first two pieces; a small result ends with the first and gets a Content-Length."""
+    first = result.pieces() or b""
+    second = result.pieces()
+    while second is not None and len(first) + len(second) < HEAD_BYTES:
+        first += second
+        second = result.pieces()
+    return first, second
+
+
+def _next(result: Result, version: str) -> bytes | None:
+    try:
+        return result.pieces()
+    except QueryError as error:
+        if error.code == QUERY_WAS_CANCELLED:
+            log.info("statement cancelled while its result was being sent")
+        result.pieces = lambda: None
+        return exception_block(error, version, result.exception_tag)
+
+
+def _summary(stats: Stats) -> dict[str, str]:
+    return {
+        "read_rows": str(stats.read_rows),
+        "read_bytes": str(stats.read_bytes),
+        "written_rows": str(stats.written_rows),
+        "written_bytes": str(stats.written_bytes),
+        "total_rows_to_read": str(stats.read_rows),
+        "result_rows": str(stats.written_rows or stats.result_rows),
+        "result_bytes": str(stats.written_bytes or stats.result_bytes),
+    }
+
+
+async def _gone(request: Request) -> None:
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            return
+
+
+async def _drain(request: Request) -> None:
+    """Read what is left of the body: a client that still sends would not see the answer."""
+    try:
+        async for _ in request.stream():
+            pass
+    except (ClientDisconnect, RuntimeError):
+        return
+
+
+async def _no_handler(request: Request, _: Any) -> Response:
+    return PlainTextResponse(
+        f"There is no handle {request.url.path}\n\nUse / for statements and /ping for health checks.\n", 404
+    )
