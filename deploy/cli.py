@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -82,15 +82,15 @@ def doctor(data_dir: Annotated[Path, typer.Option()] = Path(".tocsin"), as_json:
     """Check this machine: Python, codecs, disk, memory, Java, downloads. Exit status 1 if something is wrong."""
     from deploy.embedded.doctor import examine
 
-    checks = examine(data_dir)
+    findings = examine(data_dir)
     if as_json:
-        typer.echo(json.dumps([each.as_json() for each in checks], indent=2))
+        typer.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=2))
     else:
         table = Table("check", "", "found", "what to do")
-        for each in checks:
-            table.add_row(each.name, "ok" if each.ok else "[red]wrong[/]", each.found, each.advice)
+        for each in findings:
+            table.add_row(each.name, each.level, each.found, each.advice)
         Console().print(table)
-    raise typer.Exit(0 if all(each.ok for each in checks) else 1)
+    raise typer.Exit(1 if any(each.level == "fail" for each in findings) else 0)
 
 
 @app.command()
@@ -132,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -35,7 +35,10 @@ class Seen:
 
 
 class AlertWatch:
-    """Polls the alerts table in a thread; ``alerts`` holds the newest version of each alert told since ``since``."""
+    """Polls the alerts table in a thread.
+
+    ``alerts`` holds the newest version of each alert whose events were published at ``since`` or later.
+    """
 
     def __init__(self, settings: Settings, since: dt.datetime) -> None:
         self._settings, self._since = settings, since
@@ -78,7 +81,8 @@ class AlertWatch:
             if known is not None and known.version >= version:
                 continue
             seen = Seen(json.loads(record), version, status, now)
-            if dt.datetime.fromisoformat(seen.record["created_at"]) < self._since:
+            # A restarted worker may tell older alerts again, or for the first time.
+            if dt.datetime.fromisoformat(seen.record["published_at"]) < self._since:
                 continue
             self.alerts[alert_id] = seen
             if status == "open":

@@ -9,6 +9,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from deploy.demo.partners import STATE_FILE
 from deploy.demo.scenarios import ExpectedAlert, expected
 from deploy.observe import AlertWatch, Seen, Totals, totals
 
@@ -18,7 +19,7 @@ DRAIN_S = 30.0
 def demo_state(data_dir: Path) -> dict[str, Any] | None:
     """What the simulated partners say of themselves; None while they have said nothing."""
     try:
-        return json.loads((data_dir / "demo.json").read_text())  # type: ignore[no-any-return]
+        return json.loads((data_dir / STATE_FILE).read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError):
         return None
 

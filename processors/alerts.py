@@ -155,7 +155,8 @@ def _explain(
 def story(rule: Detection | Correlation, group: dict[str, str], evidence: Sequence[Evidence], total: int) -> str:
     """The alert in one sentence: what, about whom, who reported it, when and where."""
     partners = sorted({each.partner for each in evidence})
-    about = ", ".join(f"{key.removeprefix('entity.')} {value}" for key, value in group.items())
+    # A cell number tells a reader nothing; the places that follow do.
+    about = ", ".join(f"{key.removeprefix('entity.')} {value}" for key, value in group.items() if key != "geo.h3")
     first, last = evidence[0], evidence[-1]
     when = f"at {first.occurred_at:%H:%M:%S} UTC on {first.occurred_at:%d %b %Y}"
     if total > 1:

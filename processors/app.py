@@ -63,16 +63,21 @@ def _wire(
     async def sample() -> None:
         await _or_stop("metrics", worker.sample_metrics(lambda: _lag(app)))
 
-    async def changed(*_: Any, **__: Any) -> None:
+    port = worker.metrics.serve(settings.metrics_port)
+    mark = settings.data_dir / "run" / f"{name}.json"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+
+    async def revoked(*_: Any, **__: Any) -> None:
         worker.partitions_changed()
 
+    async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+        worker.partitions_changed()
+        content = {"pid": os.getpid(), "metrics_port": port, "partitions": len(partitions)}
+        mark.write_text(json.dumps(content))
+
     app.task(sample)
-    app.on_partitions_revoked.connect(changed)
-    app.on_partitions_assigned.connect(changed)
-    port = worker.metrics.serve(settings.metrics_port)
-    folder = settings.data_dir / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps({"pid": os.getpid(), "metrics_port": port}))
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_partitions_assigned.connect(assigned, weak=False)
 
 
 async def _or_stop(what: str, work: Coroutine[Any, Any, None]) -> None:

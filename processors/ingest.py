@@ -22,8 +22,11 @@ from schemas.alerts import Signal
 from schemas.registry import RegisteredSchema, family_of
 from streams.batching import Record
 from streams.decode import Decoder
-from streams.refusal import Refusal
+from streams.refusal import Reason, Refusal
 from streams.watermarks import Watermarks
+
+MAX_ISOLATED = 100
+"""Records of one batch that may be refused because processing them failed."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,34 @@ class Ingest:
         }
 
     def process(self, records: Sequence[Record], now: dt.datetime) -> Outcome:
-        """Process consecutive records of one partition at time ``now`` (aware, UTC)."""
+        """Process consecutive records of one partition at time ``now`` (aware, UTC).
+
+        A record on which a library fails is found by halving the batch and refused; the others go on.
+
+        Raises:
+            Exception: more than ``MAX_ISOLATED`` records of a batch fail: then the fault is ours, and refusing
+                everything would hide it.
+        """
+        budget = [MAX_ISOLATED]
+        return self._isolate(records, now, budget)
+
+    def _isolate(self, records: Sequence[Record], now: dt.datetime, budget: list[int]) -> Outcome:
+        try:
+            return self._process(records, now)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # panics of native libraries do not derive from Exception
+            if len(records) == 1:
+                budget[0] -= 1
+                if budget[0] < 0:
+                    raise
+                return _refused_alone(records[0], error, now)
+        middle = len(records) // 2
+        return _joined(
+            self._isolate(records[:middle], now, budget), self._isolate(records[middle:], now, budget), middle
+        )
+
+    def _process(self, records: Sequence[Record], now: dt.datetime) -> Outcome:
         first = records[0]
         family = family_of(first.topic)
         decoder = self._decoders.get(family)
@@ -98,3 +128,28 @@ class Ingest:
             Counter(table.column(0).field("partner").filter(pa.array(late)).to_pylist()) if late.any() else Counter()
         )
         return Outcome(family, tables, signals, refused, table.num_rows, late_partners, latency)
+
+
+def _refused_alone(record: Record, error: BaseException, now: dt.datetime) -> Outcome:
+    family = family_of(record.topic)
+    message = f"cannot be processed: {type(error).__name__}: {str(error)[:200]}"
+    refusal = Refusal(0, Reason.UNDECODABLE, message)
+    tables = {"quarantine": quarantine_rows(family, [record], [refusal], now)}
+    return Outcome(family, tables, [], [refusal], 0, Counter(), None)
+
+
+def _joined(left: Outcome, right: Outcome, shift: int) -> Outcome:
+    """Two outcomes of neighbouring records as one; rows of ``right`` lie ``shift`` further on."""
+    names = dict.fromkeys((*left.tables, *right.tables))
+    return Outcome(
+        left.family,
+        {
+            name: pa.concat_tables([each.tables[name] for each in (left, right) if name in each.tables])
+            for name in names
+        },
+        left.signals + right.signals,
+        left.refused + [replace(each, index=each.index + shift) for each in right.refused],
+        left.stored + right.stored,
+        left.late + right.late,
+        max((each for each in (left.latency_s, right.latency_s) if each is not None), default=None),
+    )

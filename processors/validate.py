@@ -16,6 +16,8 @@ from streams.refusal import Reason, Refusal
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 EARLIEST_US = int(dt.datetime(1900, 1, 1, tzinfo=dt.UTC).timestamp() * 1_000_000)  # ClickHouse DateTime64 begins here
 DAY_US = 86_400_000_000
+CALENDAR_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # 0001-01-01 to 9999-12-31, microseconds since 1970
+CALENDAR_DAYS = (-719_162, 2_932_896)  # the same, days since 1970
 Mask = npt.NDArray[np.bool_]
 
 
@@ -41,6 +43,7 @@ def validate(family: str, table: pa.RecordBatch, now: dt.datetime, limits: Limit
     _times(check, header, now, limits)
     _numbers(check, header)
     _place(check, header)
+    _calendar(check, table)
     return check.passed, check.refusals()
 
 
@@ -175,6 +178,19 @@ def _place(check: _Checks, header: pa.StructArray) -> None:
         country,
         "expected two upper-case letters (ISO 3166-1 alpha-2), or null when not known",
     )
+
+
+def _calendar(check: _Checks, table: pa.RecordBatch) -> None:
+    """Family times and dates must lie in years 1 to 9999: beyond them no library downstream has a calendar."""
+    for field in table.schema:
+        if pa.types.is_timestamp(field.type):
+            values, low, high = table.column(field.name).cast(pa.int64()), *CALENDAR_US
+        elif pa.types.is_date32(field.type):
+            values, low, high = table.column(field.name).cast(pa.int32()), *CALENDAR_DAYS
+        else:
+            continue
+        expected = "no date of the calendar; expected microseconds, or days for a date, since 1970"
+        check.require(_between(values, low, high), Reason.UNDECODABLE, field.name, values, expected)
 
 
 def _between(values: pa.Array, low: float, high: float) -> pa.Array:

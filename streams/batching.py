@@ -23,7 +23,7 @@ from schemas.settings import Settings
 
 MAX_RECORDS = 5000
 """Records of one message at most: bounds memory and the latency of a busy partition's neighbours."""
-MAX_FETCH_BYTES = 8 * 1024 * 1024
+MAX_FETCH_BYTES = 2 * 1024 * 1024
 STREAM_BUFFER_BATCHES = 8
 
 
@@ -146,7 +146,7 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
         web_enabled=False,
         datadir=str(datadir),
         # None: aiokafka's own limit starved all but one of 2,000 partitions for 20 s.
-        broker_max_poll_records=None,
+        broker_max_poll_records=40_000,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=instance,

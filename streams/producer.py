@@ -26,7 +26,19 @@ from schemas.registry import Registry, load_schema, topic_of
 from schemas.settings import Settings
 from schemas.wire import encode
 from streams.ids import uuid7
+from streams.publish_errors import BrokerUnreachable, DeliveryFailed, InvalidEvent, NotAllowed, QueueFull
 from streams.shape import ShapeError, nest, new_event
+
+__all__ = [
+    "BrokerUnreachable",
+    "DeliveryFailed",
+    "InvalidEvent",
+    "NotAllowed",
+    "Outgoing",
+    "PartnerProducer",
+    "ProducerStats",
+    "QueueFull",
+]
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # librdkafka repeats itself; who wants to read it configures logging
@@ -37,41 +49,6 @@ _OVERHEAD_BYTES: Final = 65_536
 _POLL_S: Final = 0.05
 
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
-
-
-class InvalidEvent(ValueError):  # noqa: N818 - reads as the sentence it is
-    """An event that was refused before anything was sent; ``problems`` has one entry a field."""
-
-    def __init__(self, family: str, event_id: str, problems: list[Problem]) -> None:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"{family} event {event_id or 'without id'} is not valid:\n{lines}")
-        self.family = family
-        self.event_id = event_id
-        self.problems = problems
-
-
-class NotAllowed(PermissionError):  # noqa: N818
-    """The partner may not publish this family."""
-
-
-class QueueFull(TimeoutError):  # noqa: N818
-    """The local queue stayed full for the whole time limit: the broker is slower than the partner, or away."""
-
-
-class BrokerUnreachable(ConnectionError):  # noqa: N818
-    """No broker answered."""
-
-
-class DeliveryFailed(RuntimeError):  # noqa: N818
-    """Events that the broker did not confirm; ``failures`` counts them by topic, partition and reason."""
-
-    def __init__(self, failures: Mapping[tuple[str, int, str], int], undelivered: int = 0) -> None:
-        parts = [f"{n} on {topic}[{partition}]: {reason}" for (topic, partition, reason), n in failures.items()]
-        if undelivered:
-            parts.append(f"{undelivered} still unconfirmed at the time limit; it is not known whether they arrived")
-        super().__init__(f"events not delivered: {'; '.join(parts)}. Publish them again: event ids keep them single.")
-        self.failures = dict(failures)
-        self.undelivered = undelivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +211,10 @@ class PartnerProducer:
         Raises:
             DeliveryFailed: what failed since the last call, and what is unconfirmed after ``timeout_s``.
         """
-        left = self._producer.flush(timeout_s)
+        self._producer.flush(timeout_s)
         with self._lock:
             failures, self._failures = self._failures, Counter()
+            left = self._unconfirmed()
         if failures or left:
             raise DeliveryFailed(failures, left)
 
@@ -258,8 +236,8 @@ class PartnerProducer:
     def stats(self) -> ProducerStats:
         """A snapshot of the counts."""
         with self._lock:
-            counts = (self._published, self._delivered, self._failed, self._refused)
-        return ProducerStats(*counts, queued=len(self._producer), bytes_published=self._bytes)
+            counts = (self._published, self._delivered, self._failed, self._refused, self._unconfirmed(), self._bytes)
+        return ProducerStats(*counts)
 
     def validate(self, family: str, event: Event | Mapping[str, Any]) -> Event:
         """The event as its model, ``partner`` and ``published_at`` filled in when a mapping has none; sends nothing.
@@ -321,8 +299,10 @@ class PartnerProducer:
     def queue_full(self) -> QueueFull:
         """The error that a full queue ends in."""
         why = f"; last error: {self._last_error}" if self._last_error else ""
+        with self._lock:
+            queued = self._unconfirmed()
         return QueueFull(
-            f"the local queue ({len(self._producer)} events) stayed full for {self._block_timeout_s:g} s: "
+            f"the local queue ({queued} events) stayed full for {self._block_timeout_s:g} s: "
             f"{self._bootstrap} takes events too slowly or is away{why}"
         )
 
@@ -339,6 +319,10 @@ class PartnerProducer:
             self._failed += 1
             if not raised:
                 self._failures[message.topic() or "?", message.partition() or 0, error.str()] += 1
+
+    def _unconfirmed(self) -> int:
+        # Not librdkafka's own queue length: that counts error notices that wait to be served as well.
+        return max(self._published - self._delivered - self._failed, 0)
 
     def _filled(self, event: Event | Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(event, Event):

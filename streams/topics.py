@@ -18,12 +18,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs r
     ResourceType,
 )
 
+from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, SIGNALS_TOPIC, STATE_TOPIC
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
-
-QUARANTINE_TOPIC: Final = "quarantine.v1"
-SIGNALS_TOPIC: Final = "signals.v1"
-ALERTS_TOPIC: Final = "alerts.v1"
 
 MIB: Final = 1_048_576
 DAY_MS: Final = 86_400_000
@@ -72,6 +69,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(QUARANTINE_TOPIC, count, quarantine),
         TopicSpec(SIGNALS_TOPIC, count, signals),
         TopicSpec(ALERTS_TOPIC, count, alerts),
+        # Same partitions as the signals: a partition's state lies in the partition of the same number.
+        TopicSpec(STATE_TOPIC, count, alerts),
     ]
 
 

@@ -48,8 +48,7 @@ def bench(
         rule_folder = write_rules(data / "rules", rules, seed)
         with Platform(data / "platform") as platform:
             say("starting Kafka, registry and ClickHouse")
-            platform.start()
-            settings = platform.settings
+            settings = platform.start()
             ids = prepare(settings).schema_ids
             say(f"filling the topics with {events:,} events")
             records = generate_encoded(events, seed, FAMILIES, ids)

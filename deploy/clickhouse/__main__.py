@@ -20,8 +20,6 @@ from deploy.clickhouse.server import Service
 
 log = logging.getLogger("tocsin.clickhouse")
 
-_SHUTDOWN_S = 20
-
 
 def read_users(path: Path) -> dict[str, User]:
     """The users of a JSON file ``{"name": {"password": "...", "readonly": true}}``.
@@ -31,9 +29,7 @@ def read_users(path: Path) -> dict[str, User]:
     """
     try:
         listed = json.loads(path.read_text())
-        users = {
-            name: User(name, str(entry["password"]), bool(entry["readonly"])) for name, entry in listed.items()
-        }
+        users = {name: User(name, str(entry["password"]), bool(entry["readonly"])) for name, entry in listed.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StartError(
             f'{path}: cannot read the users: {error!r}. Expected JSON {{"name": {{"password": "...", '
@@ -42,6 +38,15 @@ def read_users(path: Path) -> dict[str, User]:
     if not users or not all(user.password for user in users.values()):
         raise StartError(f"{path}: at least one user is needed, and each needs a password.")
     return users
+
+
+_FSYNC = """<clickhouse>
+  <merge_tree>
+    <fsync_after_insert>1</fsync_after_insert>
+    <fsync_part_directory>1</fsync_part_directory>
+  </merge_tree>
+</clickhouse>
+"""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -56,15 +61,22 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _options(memory_share: float) -> dict[str, str]:
+def _options(path: Path, memory_share: float, fsync: bool) -> dict[str, str]:
     total = psutil.virtual_memory().total
-    return {
+    options = {
         "max_server_memory_usage": str(int(total * memory_share)),
         # Upper bounds of caches, small beside a server's, because the whole platform shares the machine.
         "mark_cache_size": str(256 << 20),
         "index_mark_cache_size": str(64 << 20),
         "uncompressed_cache_size": "0",
     }
+    if fsync:
+        # The engine takes defaults of tables from a file only.
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = path / "tocsin-engine.xml"
+        config.write_text(_FSYNC)
+        options["config-file"] = str(config)
+    return options
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,6 +89,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users-file", type=Path, required=True, help="JSON file with users and passwords")
     parser.add_argument("--database", default="tocsin", help="database to create and to use by default")
     parser.add_argument("--memory-share", type=float, default=0.5, help="share of memory statements may use")
+    parser.add_argument(
+        "--fsync", action="store_true", help="answer inserts when the disk has them: safe also when the power goes"
+    )
+    parser.add_argument(
+        "--grace", type=int, default=8, help="seconds that running requests get when the server is told to stop"
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args()
 
@@ -89,7 +107,8 @@ def main() -> int:
         level=arguments.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    engine = Engine(arguments.path.resolve(), arguments.database, _options(arguments.memory_share))
+    path = arguments.path.resolve()
+    engine = Engine(path, arguments.database, _options(path, arguments.memory_share, arguments.fsync))
     try:
         users = read_users(arguments.users_file)
         listener = _listen(arguments.host, arguments.port)
@@ -104,8 +123,9 @@ def main() -> int:
         access_log=False,
         log_config=None,
         lifespan="off",
+        http="h11",
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
+        timeout_graceful_shutdown=arguments.grace,
         h11_max_incomplete_event_size=16 << 20,
         server_header=False,
     )

@@ -20,34 +20,39 @@ READ_ONLY = "READ_ONLY"
 CONTROL = "CONTROL"
 UNKNOWN = "UNKNOWN"
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Table functions that only compute; all others of the engine, also those of later versions, are refused.
-SAFE_TABLE_FUNCTIONS = frozenset(
+SAFE_TABLE_FUNCTIONS = _words(
     "numbers numbers_mt zeros zeros_mt null values sqlstandardvalues view generaterandom generateseries "
-    "generate_series primes format".split()
+    "generate_series primes format"
 )
 # Scalar functions that read files, open connections or tell of the server's inside. Those of the engine's
 # categories AI (network) and Introspection are added at start.
-FORBIDDEN_FUNCTIONS = frozenset(
+FORBIDDEN_FUNCTIONS = _words(
     "file hascolumnintable getserversetting getmacro showcertificate getclienthttpheader currentrequesturl "
     "catboostevaluate evalmlmethod reversednsquery dictget joinget joingetornull generateserialid "
-    "zookeepersessionuptime filesystemavailable filesystemcapacity filesystemunreserved fuzzquery".split()
+    "zookeepersessionuptime filesystemavailable filesystemcapacity filesystemunreserved fuzzquery"
 )
 FORBIDDEN_CATEGORIES = ("AI", "Introspection", "Machine Learning", "Machine learning", "Dictionary")
 # What clients and dashboards read to describe a server. Users, grants, running queries of others, logs, disks,
 # server settings, stacks and named collections are not among them.
-SYSTEM_TABLES = frozenset(
+SYSTEM_TABLES = _words(
     "aggregate_function_combinators asynchronous_metrics build_options clusters codecs collations columns completions "
     "constraints contributors dashboards data_skipping_indices data_type_families database_engines databases "
-    "dictionaries documentation errors events formats functions keywords licenses merge_tree_settings merges metrics "
+    "dictionaries documentation events formats functions keywords licenses merge_tree_settings merges metrics "
     "mutations numbers numbers_mt one parts parts_columns primes projection_parts projections settings table_engines "
-    "table_functions tables time_zones tokenizers unicode view_refreshes warnings zeros zeros_mt".split()
+    "table_functions tables time_zones tokenizers unicode warnings zeros zeros_mt"
 )
 READABLE_DATABASES = frozenset({"default", "system", "information_schema"})
 
-_SHOW_ROOTS = frozenset(
+_SHOW_ROOTS = _words(
     "ShowTables ShowColumns ShowIndexes ShowFunctions ShowSetting ShowEngineQuery ShowCreateTableQuery "
     "ShowCreateViewQuery ShowCreateDatabaseQuery ExistsTableQuery ExistsViewQuery ExistsDatabaseQuery "
-    "DescribeQuery".split()
+    "DescribeQuery"
 )
 _EXPLAINS = ("", "AST", "SYNTAX", "QUERY TREE", "PLAN", "PIPELINE", "ESTIMATE")
 _NODE = re.compile(r"^ *(\S+)(?: (.*?))?(?: \(alias .*?\))?(?: \(children \d+\))?$")
@@ -228,15 +233,16 @@ def _check_tokens(parts: list[Token], vocabulary: Vocabulary) -> None:
 
 
 def _check_parameters(parts: list[Token], params: Mapping[str, str], vocabulary: Vocabulary) -> None:
-    if not any(part.kind == "BareWord" and part.text.lower() == "identifier" for part in parts):
-        return
-    for name, value in params.items():
-        # A value of another type than Identifier may hold anything; it cannot become a name.
+    """Values of ``{name:Identifier}`` become names; those of other types stay values, whatever they hold."""
+    for at, part in enumerate(parts):
+        if part.kind != "BareWord" or part.text.lower() != "identifier" or at < 2 or parts[at - 1].kind != "Colon":
+            continue
+        value = params.get(parts[at - 2].text, "")
+        if not _PLAIN_NAME.match(value):
+            raise _denied(f"the name {value!r} as a parameter; letters, digits, _, $, - and . can be used in it")
         for piece in value.split("."):
-            if vocabulary.refuses(piece.strip(' `"'), called=True):
-                raise _denied(f"the function {piece} as the value of parameter {name}")
-        if "\\" in value and not _PLAIN_NAME.match(value):
-            raise _denied(f"escapes in parameter {name} beside a parameter of type Identifier")
+            if vocabulary.refuses(piece, called=True):
+                raise _denied(f"the function {piece} as a parameter")
 
 
 def _check_tree(tree: str, vocabulary: Vocabulary, readable: frozenset[str]) -> None:
@@ -270,7 +276,7 @@ def _check_root(nodes: list[tuple[str, ...]]) -> None:
 
 # Settings that shape a result or bound a query. Everything else, above all what names files, schemas, users or
 # other servers, stays as the server set it.
-_READER_SETTINGS = frozenset(
+_READER_SETTINGS = _words(
     "max_execution_time max_result_rows max_result_bytes result_overflow_mode max_rows_to_read max_bytes_to_read "
     "read_overflow_mode timeout_overflow_mode max_threads max_block_size max_rows_to_group_by group_by_overflow_mode "
     "max_bytes_before_external_group_by max_bytes_before_external_sort extremes limit offset final join_use_nulls "
@@ -282,7 +288,7 @@ _READER_SETTINGS = frozenset(
     "allow_suspicious_low_cardinality_types input_format_null_as_default cast_keep_nullable "
     "connect_timeout receive_timeout send_timeout http_max_chunk_size optimize_read_in_order "
     "do_not_merge_across_partitions_select_final describe_compact_output low_cardinality_allow_in_native_format "
-    "http_write_exception_in_output_format http_wait_end_of_query".split()
+    "http_write_exception_in_output_format http_wait_end_of_query"
 )
 # Caps of the numeric ones; 0 means no bound and is lifted to the cap.
 READER_CAPS = {"max_execution_time": 120, "max_threads": 4}

@@ -164,6 +164,7 @@ class BlockEncoder:
         return b"".join(self._block(piece) for piece in pieces)
 
     def _block(self, data: bytes) -> bytes:
+        packed: bytes
         if self._method == "LZ4":
             method, packed = 0x82, lz4.block.compress(data, store_size=False)
         elif self._method == "ZSTD":

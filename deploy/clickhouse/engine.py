@@ -32,6 +32,9 @@ _KILL_BY_ID = re.compile(
     r"^(\s*KILL\s+QUERY\s+WHERE\s+)query_id(\s*=\s*'[^'\\]*'\s*(?:SYNC|ASYNC|TEST)?\s*;?\s*)$", re.I
 )
 
+# The engine gives statements ids of its own; the client's id is what follows the user's name in the tag.
+_QUERY_ID = "substring(Settings['log_comment'], position(Settings['log_comment'], '/') + 1)"
+
 
 class StartError(Exception):
     """The engine cannot open its data directory; the text says what to do."""
@@ -86,6 +89,10 @@ class Link:
         assignments += [f"readonly = {readonly}"] if readonly else []
         self._run("SET " + ", ".join(assignments), "Null", {})
 
+    def restrict(self, readonly: int) -> None:
+        """Forbid writes (1) or all but reading with settings (2) from here on."""
+        self._run(f"SET readonly = {readonly}", "Null", {})
+
     def reset(self, settings: Mapping[str, str]) -> None:
         """Give settings of a request their defaults again, on a session's handle."""
         if settings:
@@ -107,7 +114,7 @@ class Link:
         Raises:
             QueryError: whatever the engine says.
         """
-        data, result = self._run(_KILL_BY_ID.sub(r"\1Settings['log_comment']\2", sql), output, params)
+        data, result = self._run(_KILL_BY_ID.sub(rf"\1{_QUERY_ID}\2", sql), output, params)
         self.stats.add(result)
         return data
 
@@ -247,6 +254,8 @@ class Engine:
         Raises:
             StartError: another server has the directory, or the engine cannot read it.
         """
+        if "?" in str(self.path):
+            raise StartError(f"{self.path}: the engine reads options behind a question mark. Choose another --path.")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
         # All times are UTC, whatever the machine's zone; the engine reads this when it is loaded.
@@ -288,15 +297,13 @@ class Engine:
         options = "&".join(f"{name}={value}" for name, value in self._options.items())
         return Link(self._module.connect(f"{self.path}?{options}" if options else str(self.path)))
 
-    def cancel(self, query_id: str) -> None:
-        """Ask the engine to end the statement of a request; returns at once."""
+    def cancel(self, tag: str) -> None:
+        """Ask the engine to end the statement with a tag; returns at once."""
         link = self.link()
         try:
-            link.text(
-                "KILL QUERY WHERE Settings['log_comment'] = {id:String} ASYNC", {"id": escape_parameter(query_id)}
-            )
+            link.text("KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC", {"tag": escape_parameter(tag)})
         except QueryError as error:
-            log.warning("cancelling %s: %s", query_id, error)
+            log.warning("cancelling %s: %s", tag, error)
         finally:
             link.close()
 

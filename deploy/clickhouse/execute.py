@@ -83,25 +83,19 @@ class Executor:
 
     def _fresh(self, call: Call, user: User) -> tuple[Link, Callable[[], None]]:
         settings: Mapping[str, str] = call.settings
-        readonly = 2 if call.read_method else 0
-        if settings.get("readonly", "0") in ("1", "2"):
-            readonly = readonly or int(settings["readonly"])
         if user.readonly:
             settings = {**_READER_DEFAULTS, **access.reader_settings(settings)}
-            readonly = 1
+            if call.external:
+                raise QueryError.of(READONLY, "Cannot create external tables in readonly mode. Use values() instead.")
         link = self.engine.link()
         try:
-            if call.external:
-                self._external_tables_allowed(user)
-            link.prepare(call.database, settings, 0 if call.external else readonly, call.query_id)
+            # External tables have to be created first.
+            readonly = 0 if call.external else _readonly(call, user)
+            link.prepare(call.database, settings, readonly, call.tag)
         except BaseException:
             link.close()
             raise
         return link, link.close
-
-    def _external_tables_allowed(self, user: User) -> None:
-        if user.readonly:
-            raise QueryError.of(READONLY, "Cannot create external tables in readonly mode. Join with a table or values().")
 
     def _session(self, call: Call, user: User, sql: str) -> tuple[Link, Callable[[], None]]:
         held = self.engine.session(user.name, call.session_id)
@@ -131,7 +125,7 @@ class Executor:
                 held.lock.release()
 
         try:
-            link.prepare(call.database if call.database_given else None, call.settings, 0, call.query_id)
+            link.prepare(call.database if call.database_given else None, call.settings, 0, call.tag)
         except BaseException:
             done()
             raise
@@ -147,8 +141,9 @@ class Executor:
             access.forbid_files(access.tokens(link, sql))
         if call.read_method and kind != access.READ_ONLY:
             raise QueryError.of(
-                READONLY, "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
-                "You should use method POST for modifying queries."
+                READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+                "You should use method POST for modifying queries.",
             )
         return kind
 
@@ -164,13 +159,20 @@ class Executor:
         try:
             for name, data in tables.items():
                 _load_external(link, name, call.external.get(name, {}), data)
+            if call.external and _readonly(call, user):
+                link.restrict(_readonly(call, user))
             default = call.default_format or output.DEFAULT_FORMAT
             format_name = format_clause(sql) or default
             first, pieces = self._pieces(link, call, sql, kind, format_name, default)
             shows = kind == access.READ_ONLY or bool(first)
             coding, encode = self._coding(call, accept) if shows else (None, None)
             return Result(
-                format_name if shows else None, coding, _encoded(first, pieces, encode), link.stats, exception_tag(), close
+                format_name if shows else None,
+                coding,
+                _encoded(first, pieces, encode),
+                link.stats,
+                exception_tag(),
+                close,
             )
         except BaseException:
             close()
@@ -218,6 +220,14 @@ class Executor:
         return link, close
 
 
+def _readonly(call: Call, user: User) -> int:
+    """The engine's ``readonly`` of a request: 1 nothing but reading, 2 reading with settings, 0 everything."""
+    if user.readonly:
+        return 1
+    wanted = call.settings.get("readonly", "0")
+    return int(wanted) if wanted in ("1", "2") else 2 if call.read_method else 0
+
+
 def _number(value: str) -> int:
     try:
         return int(value)
@@ -225,9 +235,7 @@ def _number(value: str) -> int:
         raise QueryError.of(BAD_ARGUMENTS, f"A compression level must be a whole number, not {value!r}.") from error
 
 
-def _encoded(
-    first: bytes, pieces: Callable[[], bytes | None], encode: Coder | None
-) -> Callable[[], bytes | None]:
+def _encoded(first: bytes, pieces: Callable[[], bytes | None], encode: Coder | None) -> Callable[[], bytes | None]:
     waiting: list[bytes] = [first]
     ended = False
 

@@ -3,7 +3,7 @@
 The engine writes Native for revision 0. A client that announces a revision expects, before each block, the block
 info, and from revision 54454 on one byte behind each column's type that says whether its serialization is a custom
 one. To put that byte in its place this module walks over the columns; it never changes the data.
-Source: ClickHouse documentation, "Native format" and "Native protocol, data block"; types of ``system.data_type_families``.
+Source: ClickHouse documentation, "Native format" and "Native protocol, data block".
 """
 
 from __future__ import annotations

@@ -13,9 +13,12 @@ from deploy.clickhouse.errors import AUTHENTICATION_FAILED, BAD_ARGUMENTS, Query
 
 # URL parameters that are the protocol's and no settings.
 _RESERVED = frozenset(
-    "query user password database default_format query_id session_id session_timeout session_check close_session "
-    "quota_key compress decompress buffer_size wait_end_of_query client_protocol_version stacktrace role".split()
-)
+    {
+        "query", "user", "password", "database", "default_format", "query_id", "session_id", "session_timeout",
+        "session_check", "close_session", "quota_key", "compress", "decompress", "buffer_size", "wait_end_of_query",
+        "client_protocol_version", "stacktrace", "role",
+    }
+)  # fmt: skip
 _EXTERNAL = ("_format", "_structure", "_types")
 _SETTING_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 _QUERY_ID = re.compile(r"^[\x21-\x7e]{1,200}$")
@@ -35,6 +38,7 @@ class Call:
     """A request's URL and headers, parsed; the body is read later."""
 
     query: str
+    user: str
     database: str
     query_id: str
     default_format: str | None
@@ -50,6 +54,11 @@ class Call:
     revision: int = 0
     read_method: bool = False
     database_given: bool = False
+
+    @property
+    def tag(self) -> str:
+        """What marks the request's statement within the engine; one user's cannot be another's."""
+        return f"{self.user}/{self.query_id}"
 
 
 def credentials(headers: Mapping[str, str], url: Mapping[str, str]) -> Credentials:
@@ -88,8 +97,8 @@ def _flag(value: str | None) -> bool:
     return (value or "").lower() in ("1", "true", "yes", "on")
 
 
-def parse(method: str, headers: Mapping[str, str], url: Mapping[str, str], home: str) -> Call:
-    """A request's URL and headers; ``home`` is the database of requests that name none.
+def parse(method: str, headers: Mapping[str, str], url: Mapping[str, str], home: str, user: str) -> Call:
+    """A request of ``user``, from its URL and headers; ``home`` is the database of requests that name none.
 
     Raises:
         QueryError: BAD_ARGUMENTS for a malformed name or number.
@@ -121,6 +130,7 @@ def parse(method: str, headers: Mapping[str, str], url: Mapping[str, str], home:
         raise QueryError.of(BAD_ARGUMENTS, "query_id must be 1 to 200 visible ASCII characters.")
     return Call(
         query=url.get("query", ""),
+        user=user,
         database=url.get("database") or headers.get("x-clickhouse-database") or home,
         query_id=query_id,
         default_format=url.get("default_format") or headers.get("x-clickhouse-format"),

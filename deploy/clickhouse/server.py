@@ -20,6 +20,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from deploy.clickhouse import output, protocol
 from deploy.clickhouse.compression import BlockDecoder, Coder, decoder
@@ -80,7 +81,8 @@ class Service:
         try:
             user = self._authenticate(protocol.credentials(request.headers, url))
             request.scope["tocsin"]["user"] = user.name
-            call = protocol.parse(request.method, request.headers, url, self.executor.engine.database)
+            home = self.executor.engine.database
+            call = protocol.parse(request.method, request.headers, url, home, user.name)
             query_id = request.scope["tocsin"]["query_id"] = call.query_id
             return await self._statement(request, call, user)
         except ClientDisconnect:
@@ -111,9 +113,11 @@ class Service:
         body = self._body(request, call)
         text = call.query.encode() + b"\n" if call.query else b""
         if call.query and is_insert(text):
-            insert = find_insert(text)
-            if insert is not None:
-                return await self._insert(call, user, insert, text[insert.data :] if call.query[insert.data :] else b"", body)
+            insert = find_insert(text) or _in_format_of(call)
+            if insert is not None and _brings_data(insert, call, text):
+                # The line break between URL and body is no data.
+                begun = b"" if insert.data >= len(text) - 1 else text[insert.data :]
+                return await self._insert(call, user, insert, begun, body)
         async for chunk in body:
             text += chunk
             if len(text) >= HEAD_BYTES and not undecided(text) and is_insert(text):
@@ -122,24 +126,18 @@ class Service:
                     return await self._insert(call, user, insert, text[insert.data :], body)
             if len(text) > MAX_STATEMENT:
                 raise QueryError.of(
-                    QUERY_IS_TOO_LARGE, f"The statement is longer than {MAX_STATEMENT} bytes and is no INSERT with data."
+                    QUERY_IS_TOO_LARGE, f"The statement is longer than {MAX_STATEMENT} bytes. Send data as an INSERT."
                 )
         if is_insert(text):
             insert = find_insert(text + b"\n")
-            if insert is None and call.default_format and _ends_open(text):
-                insert = Insert(text.decode(errors="replace").strip(), call.default_format, len(text))
-            if insert is not None and not (insert.from_select and not text[insert.data :].strip()):
-                if insert.format_name == "Values" and call.params and insert.data < HEAD_BYTES:
-                    return await self._run(request, call, user, _sql(text), {})
+            if insert is not None and (_brings_data(insert, call, text) or _feeds_a_select(insert, text)):
                 return await self._insert(call, user, insert, text[insert.data :], body)
         return await self._run(request, call, user, _sql(text), {})
 
     async def _form(self, request: Request, call: Call, user: User) -> Response:
         form: FormData = await request.form(max_part_size=MAX_STATEMENT, max_files=100)
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-        tables = {
-            name: await value.read() for name, value in form.multi_items() if isinstance(value, UploadFile)
-        }
+        tables = {name: await value.read() for name, value in form.multi_items() if isinstance(value, UploadFile)}
         # A form field that is described like a table is one; curl -F sends small ones without a file name.
         tables.update((name, fields[name].encode()) for name in call.external if name in fields and name not in tables)
         call = protocol.with_form(call, fields)
@@ -163,7 +161,7 @@ class Service:
         if tail:
             yield tail
 
-    async def _thread(self, call: Callable[[], T]) -> T:
+    async def thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
     async def _insert(
@@ -171,71 +169,54 @@ class Service:
     ) -> Response:
         """Feed the body to the engine. The answer says Ok only when every row is stored."""
         executor = self.executor
-        link, close = await self._thread(partial(executor.start_insert, call, user, insert.head, insert.format_name))
+        link, close = await self.thread(partial(executor.start_insert, call, user, insert.head, insert.format_name))
         try:
             waiting, size = [begun], len(begun)
             async for chunk in body:
                 waiting.append(chunk)
                 size += len(chunk)
                 if size >= FEED_BYTES:
-                    await self._thread(partial(link.append, b"".join(waiting)))
+                    await self.thread(partial(link.append, b"".join(waiting)))
                     waiting, size = [], 0
-            await self._thread(partial(_finish, link, b"".join(waiting)))
+            await self.thread(partial(_finish, link, b"".join(waiting)))
         finally:
             # Closing an INSERT that is not finished cancels it.
-            await asyncio.shield(self._thread(close))
+            await asyncio.shield(self.thread(close))
         return Response(b"", headers=self._headers(call, link.stats, None), media_type=output.content_type("TSV"))
 
-    async def _run(
-        self, request: Request, call: Call, user: User, sql: str, tables: Mapping[str, bytes]
-    ) -> Response:
+    async def _run(self, request: Request, call: Call, user: User, sql: str, tables: Mapping[str, bytes]) -> Response:
         accept = request.headers.get("accept-encoding", "")
         work = partial(self.executor.run, call, user, sql, accept, tables)
         result = await self._watched(request, call, work)
+        try:
+            if call.whole:
+                body, more = await self._watched(request, call, partial(_collect, result)), None
+            else:
+                body, more = await self._watched(request, call, partial(_two, result))
+        except BaseException:
+            self.pool.submit(result.close)
+            raise
         headers = self._headers(call, result.stats, result)
-        if call.whole:
-            body = await self._watched(request, call, partial(_collect, result))
-            headers = self._headers(call, result.stats, result)
-        else:
-            first, second = await self._watched(request, call, partial(_two, result))
-            if second is not None:
-                return StreamingResponse(self._stream(call, result, [first, second]), headers=headers)
-            headers = self._headers(call, result.stats, result)
-            body = first
-        await self._thread(result.close)
+        if more is not None:
+            return _Streamed(self, call, result, [body, more], headers)
+        await self.thread(result.close)
         return Response(body, headers=headers)
 
     async def _watched(self, request: Request, call: Call, work: Callable[[], T]) -> T:
         """Do work in a thread; when the client goes away meanwhile, cancel its statement."""
-        task = asyncio.ensure_future(self._thread(work))
+        task = asyncio.ensure_future(self.thread(work))
         gone = asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                await self._thread(partial(self.executor.engine.cancel, call.query_id))
+                await self.thread(partial(self.executor.engine.cancel, call.tag))
                 done = await asyncio.gather(task, return_exceptions=True)
                 if isinstance(done[0], Result):
-                    await self._thread(done[0].close)
+                    await self.thread(done[0].close)
                 raise ClientDisconnect
             return task.result()
         finally:
             gone.cancel()
-
-    async def _stream(self, call: Call, result: Result, ready: list[bytes]) -> AsyncIterator[bytes]:
-        try:
-            for piece in ready:
-                yield piece
-            while True:
-                piece_or_end = await asyncio.shield(self._thread(partial(_next, result, self.executor.engine.version)))
-                if piece_or_end is None:
-                    return
-                yield piece_or_end
-        except asyncio.CancelledError:
-            # The client is gone: a fetch may still run in its thread, and must end before the handle can.
-            self.pool.submit(self.executor.engine.cancel, call.query_id)
-            raise
-        finally:
-            self.pool.submit(result.close)
 
     def _headers(self, call: Call, stats: Stats, result: Result | None) -> dict[str, str]:
         headers = {
@@ -273,19 +254,64 @@ class Service:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
+class _Streamed(StreamingResponse):
+    """A result that leaves piece by piece; its handle ends with it, also when the client is gone before the start."""
+
+    def __init__(
+        self, service: Service, call: Call, result: Result, ready: list[bytes], headers: dict[str, str]
+    ) -> None:
+        super().__init__(self._pieces(ready), headers=headers)
+        self._service = service
+        self._call = call
+        self._result = result
+        self._complete = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            pool, engine = self._service.pool, self._service.executor.engine
+            if not self._complete:
+                # A fetch may still run in its thread; it has to end before the handle can.
+                pool.submit(engine.cancel, self._call.tag)
+            pool.submit(self._result.close)
+
+    async def _pieces(self, ready: list[bytes]) -> AsyncIterator[bytes]:
+        for piece in ready:
+            yield piece
+        fetch = partial(_next, self._result, self._service.executor.engine.version)
+        while (following := await asyncio.shield(self._service.thread(fetch))) is not None:
+            yield following
+        self._complete = True
+
+
 def _sql(text: bytes) -> str:
     try:
         return text.decode().strip()
     except UnicodeDecodeError as error:
         raise QueryError.of(
-            BAD_ARGUMENTS, f"The statement is not UTF-8 (byte {error.start}). Send it as UTF-8, or is it compressed? "
-            "Then name the Content-Encoding."
+            BAD_ARGUMENTS,
+            f"The statement is not UTF-8 (byte {error.start}). Send it as UTF-8, or is it compressed? "
+            "Then name the Content-Encoding.",
         ) from error
 
 
-def _ends_open(text: bytes) -> bool:
-    """Whether an INSERT ends with its table and columns, so that its format is the request's."""
-    return find_insert(text.rstrip() + b" FORMAT Null\n") is not None
+def _in_format_of(call: Call) -> Insert | None:
+    """The INSERT of a URL that ends with its table and columns; its data comes in the request's format."""
+    if call.default_format is None:
+        return None
+    opened = find_insert(f"{call.query} FORMAT {call.default_format}\n".encode())
+    return opened if opened is not None and opened.head == call.query.rstrip() else None
+
+
+def _brings_data(insert: Insert, call: Call, text: bytes) -> bool:
+    """Whether an INSERT is fed with data; VALUES with query parameters are run as a statement instead."""
+    values_with_parameters = insert.format_name == "Values" and bool(call.params) and bool(text[insert.data :].strip())
+    return not insert.from_select and not values_with_parameters
+
+
+def _feeds_a_select(insert: Insert, text: bytes) -> bool:
+    return insert.from_select and bool(text[insert.data :].strip())
 
 
 def _finish(link: Link, rest: bytes) -> None:
@@ -302,13 +328,13 @@ def _collect(result: Result) -> bytes:
 
 
 def _two(result: Result) -> tuple[bytes, bytes | None]:
-    """The first two pieces; a small result ends with the first and gets a Content-Length."""
-    first = result.pieces() or b""
-    second = result.pieces()
-    while second is not None and len(first) + len(second) < HEAD_BYTES:
-        first += second
-        second = result.pieces()
-    return first, second
+    """The first pieces as one, and the next; a small result ends with the first and gets a Content-Length."""
+    first, following = b"", result.pieces()
+    # A result of one piece is at most three: the piece, the tail of its compression, the end.
+    for _ in range(2):
+        first += following or b""
+        following = result.pieces() if following is not None else None
+    return first, following
 
 
 def _next(result: Result, version: str) -> bytes | None:

@@ -89,9 +89,7 @@ def find_insert(text: bytes) -> Insert | None:
                 from_select = True
             elif words > 1 and upper not in (b"INTO", b"TABLE", b"FUNCTION"):
                 named = True
-        elif kind == "quoted" and depth == 0 and words:
-            named = True
-        elif kind == "other" and token == b"{" and words:
+        elif words and (token == b"{" or (kind == "quoted" and depth == 0)):
             named = True
         dotted = token == b"."
     return None

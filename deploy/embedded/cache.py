@@ -20,6 +20,7 @@ from deploy.embedded.errors import DownloadError
 from deploy.embedded.report import Advance, Reporter
 
 ATTEMPTS = 4
+FIRST_PAUSE_S = 1.0
 FETCHERS = 4
 _SPARE_BYTES = 100_000_000
 
@@ -68,7 +69,9 @@ class Cache:
         mirror: address of a Maven repository to use instead of the default one, or None.
     """
 
-    def __init__(self, folder: Path, reporter: Reporter, table: Pinned | None = None, mirror: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, reporter: Reporter, table: Pinned | None = None, mirror: str | None = None
+    ) -> None:
         self.folder, self.reporter, self.table = folder, reporter, table or pinned()
         self.mirror = mirror or os.environ.get("TOCSIN_MAVEN_MIRROR") or None
         self.registry_home = folder / f"registry-{self.table.registry_version}-{self.table.registry.sha256[:12]}"
@@ -156,7 +159,7 @@ class Cache:
 
             folder = Path(tempfile.mkdtemp(dir=aside))
             try:
-                path = _download(item, folder, count, self.mirror)
+                path = download(item, folder, count, self.mirror)
                 if is_whole(path, item):
                     self._place(item, path, folder)
                     return
@@ -172,7 +175,7 @@ class Cache:
             advance(-gained)
             if attempt < ATTEMPTS:
                 self.reporter.say(f"{item.filename}: {problem}; trying again ({attempt + 1} of {ATTEMPTS})")
-                if stop.wait(2.0 ** (attempt - 1)):
+                if stop.wait(FIRST_PAUSE_S * 2 ** (attempt - 1)):
                     return
         raise DownloadError(
             f"could not fetch {item} in {ATTEMPTS} attempts: {problem}. Check the network (a proxy is read from "
@@ -201,7 +204,7 @@ class Cache:
         )
 
 
-def _download(item: Artifact, folder: Path, count: Advance, mirror: str | None) -> Path:
+def download(item: Artifact, folder: Path, count: Advance, mirror: str | None) -> Path:
     """Fetch one file below ``folder``; OSError (of requests or the disk) or RuntimeError (status) when it fails."""
     from jgo.maven import MavenContext, PythonResolver
 

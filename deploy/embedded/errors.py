@@ -10,7 +10,7 @@ class PlatformError(Exception):
     """The platform cannot start or go on; the message is meant for the person at the console."""
 
 
-class AlreadyRunning(PlatformError):
+class AlreadyRunningError(PlatformError):
     """Another process runs the platform on the same data directory."""
 
 
@@ -18,19 +18,17 @@ class DownloadError(PlatformError):
     """A needed file could not be fetched, or not stored."""
 
 
-class StartInterrupted(PlatformError):
+class StartInterruptedError(PlatformError):
     """A stop was asked for while the platform was starting."""
 
 
-class PartFailed(PlatformError):
+class PartFailedError(PlatformError):
     """A part did not get ready, or died too often; ``name`` and ``log`` say which and where to read on."""
 
     def __init__(self, name: str, log: Path, reason: str, tail: list[str], advice: str) -> None:
         self.name, self.log, self.reason, self.tail, self.advice = name, log, reason, tail, advice
         lines = "".join(f"\n    | {line}" for line in tail)
-        super().__init__(
-            f"{name} failed: {reason}\n  log: {log}{lines or ' (empty)'}\n  what to do: {advice}"
-        )
+        super().__init__(f"{name} failed: {reason}\n  log: {log}{lines or ' (empty)'}\n  what to do: {advice}")
 
 
 # What a log says, and what helps; the first match counts.
@@ -39,11 +37,11 @@ _ADVICE: tuple[tuple[str, str], ...] = (
      "the disk is full: free some space where the data directory is, or choose another with --data-dir"),
     (r"Address already in use|BindException|Port \d+ seems to be in use|EADDRINUSE",
      "another program took the port between the check and the start: run it again, free ports are chosen anew"),
-    (r"OutOfMemoryError|insufficient memory for the Java|Cannot allocate memory|ENOMEM|MemoryError|MEMORY_LIMIT_EXCEEDED",
+    (r"OutOfMemoryError|insufficient memory for the Java|Cannot allocate memory|ENOMEM|MemoryError",
      "not enough memory: the platform needs about 1.5 GB; close other programs or raise the container's limit"),
     (r"Too many open files|EMFILE",
      "too many open files: raise the limit with `ulimit -n 4096` and start again"),
-    (r"Failed to acquire lock on file|Database may be already in use|OverlappingFileLock|Cannot lock file|being used by another",
+    (r"Failed to acquire lock on file|Database may be already in use|Cannot lock file|being used by another",
      "another process still uses this data: end it, or start with another --data-dir"),
     (r"InconsistentClusterId|Invalid cluster\.id|meta\.properties.*(?:cluster|node)",
      "the data belongs to another cluster: move the kafka folder of the data directory away and start again"),

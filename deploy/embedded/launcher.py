@@ -15,6 +15,7 @@ signal).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -35,10 +36,8 @@ def spawn(argv: list[str], status_fd: int) -> int:
     launcher = os.getpid()
     pid = os.fork()
     if pid:
-        try:
-            os.setpgid(pid, pid)  # by both, whoever is first
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):  # set by both, whoever is first
+            os.setpgid(pid, pid)
         return pid
     try:
         os.setpgid(0, 0)
@@ -56,18 +55,14 @@ def spawn(argv: list[str], status_fd: int) -> int:
 
 def tell(status_fd: int, line: str) -> None:
     """Write a line for the platform; nothing when it is gone."""
-    try:
+    with contextlib.suppress(OSError):
         os.write(status_fd, f"{line}\n".encode())
-    except OSError:
-        pass
 
 
 def signal_group(pid: int, number: int) -> None:
     """Signal the command's process group; nothing when it is gone."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def supervise(pid: int, watch_fd: int, grace_s: float, wake_fd: int) -> int:
@@ -90,10 +85,8 @@ def supervise(pid: int, watch_fd: int, grace_s: float, wake_fd: int) -> int:
             select.select([wake_fd], [], [], max(0.0, min(_POLL_S, kill_at - time.monotonic())))
             if time.monotonic() >= kill_at:
                 signal_group(pid, signal.SIGKILL)
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(wake_fd, 64)
-        except BlockingIOError:
-            pass
 
 
 def main(arguments: list[str]) -> int:

@@ -32,7 +32,9 @@ def resolve(folder: Path) -> dict[str, Any]:
     context = MavenContext(repo_cache=folder, timeout=60)
     # The binding is added alone: resolved together, its own dependency management would change Kafka's versions.
     inputs, transitive = context.resolver.resolve([context.create_dependency(KAFKA)])
-    wanted = [dep for dep in inputs + transitive if dep.type in (None, "jar") and dep.scope in (None, "compile", "runtime")]
+    wanted = [
+        dep for dep in inputs + transitive if dep.type in (None, "jar") and dep.scope in (None, "compile", "runtime")
+    ]
     files = [dep.artifact for dep in [*wanted, context.create_dependency(LOGGING)]]
     group, name, version = REGISTRY.split(":")
     archive = context.project(group, name).at_version(version).artifact("all", "tar.gz")
@@ -70,8 +72,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tocsin-lock-") as folder:
         table = resolve(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder))
     TABLE.write_text(json.dumps(table, indent=1) + "\n")
-    print(f"{TABLE}: {len(table['kafka']['files'])} files of Kafka {table['kafka']['version']}, "
-          f"registry {table['registry']['version']}")
+    print(
+        f"{TABLE}: {len(table['kafka']['files'])} files of Kafka {table['kafka']['version']}, "
+        f"registry {table['registry']['version']}"
+    )
     return 0
 
 

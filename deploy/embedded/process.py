@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,18 +65,27 @@ class LogFile:
 class Process:
     """A command started below a launcher, which ends it when this process is gone.
 
+    ``exit_code`` is known once ``ended`` is set, negative for a signal; ``error`` says why it could not be run at all.
+
     Raises:
         OSError: the launcher cannot be started (too many processes or files, no memory).
     """
 
     def __init__(
-        self, argv: list[str], env: Mapping[str, str], cwd: Path | None, log: LogFile, lock_fd: int
+        self,
+        argv: list[str],
+        env: Mapping[str, str],
+        cwd: Path | None,
+        log: LogFile,
+        lock_fd: int,
+        on_end: Callable[[], None],
     ) -> None:
         self.pid: int | None = None
         self.exit_code: int | None = None
         self.error: str | None = None
         self.ended = threading.Event()
         self._known = threading.Event()
+        self._on_end = on_end
         output = log.open_run(argv)
         watch_read, self._watch = os.pipe()
         status_read, status_write = os.pipe()
@@ -119,6 +128,7 @@ class Process:
             os.close(self._watch)
         self._known.set()
         self.ended.set()
+        self._on_end()
 
     def signal(self, number: int) -> None:
         """Signal the command and what it started; nothing when it has ended."""

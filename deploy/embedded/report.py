@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -22,14 +21,8 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """One step, for a person."""
 
-    def download(self, title: str, total_bytes: int) -> AbstractDownload:
+    def download(self, title: str, total_bytes: int) -> AbstractContextManager[Advance]:
         """Entered while files are fetched; yields a function that takes the bytes gained (negative: lost)."""
-
-
-class AbstractDownload(Protocol):
-    def __enter__(self) -> Advance: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 class Silent:
@@ -84,8 +77,3 @@ class PlainCounter:
             self._told = now
             text = f"{self._title}: {self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB"
         self._say(text)
-
-
-def is_interactive() -> bool:
-    """Whether a person watches standard error."""
-    return sys.stderr.isatty()

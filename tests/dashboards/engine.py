@@ -13,6 +13,8 @@ from typing import Any
 from clickhouse_connect.driver.binding import bind_query
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from schemas.migrations import load_migrations
+
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 Json = dict[str, Any]
@@ -71,10 +73,9 @@ class EngineClient:
 def apply_schema(client: EngineClient) -> None:
     client.query("CREATE DATABASE IF NOT EXISTS tocsin")
     client.query("USE tocsin")
-    for path in sorted((ROOT / "schemas" / "clickhouse").glob("*.sql")):
-        for statement in path.read_text().split(";\n"):
-            if statement.strip():
-                client.query(statement)
+    for migration in load_migrations():
+        for statement in migration.statements:
+            client.query(statement.text)
 
 
 def iso(time: datetime) -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -18,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from dashboards.alerts import AlertFilter, Store
 from dashboards.grafana import check
 from deploy import quarantine_cli
+from schemas.migrations import migrate_platform
 from schemas.settings import Settings
 from streams.store import connect
 from tests.dashboards.engine import ROOT, Json, alert, alert_row, iso
@@ -45,26 +45,25 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         clickhouse_reader_password="read",
     )
     try:
-        client = _wait(found, process, folder / "log")
-        for path in sorted((ROOT / "schemas" / "clickhouse").glob("*.sql")):
-            for statement in path.read_text().split(";\n"):
-                if statement.strip():
-                    client.command(statement)
+        _wait(found, process, folder / "log")
+        migrate_platform(found)
         yield found
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> Any:
+def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            return connect(settings)
+            connect(settings)
         except ClickHouseError:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
+        else:
+            return
 
 
 def insert(settings: Settings, table: str, rows: list[Json]) -> None:

@@ -1,0 +1,218 @@
+"""Whether parts serve, asked over their own protocols, and whether a consumer group gets on with its work."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from deploy.embedded.part import Check
+
+# librdkafka would write connection errors of a broker that is just starting to standard error.
+_QUIET = logging.getLogger("tocsin.kafka-checks")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """An admin client that retries fast and logs nothing."""
+    options: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 500,
+        "socket.timeout.ms": 5000,
+        "log_level": 0,
+        "error_cb": lambda _: None,
+    }
+    return AdminClient(options, logger=_QUIET)
+
+
+def port_answers(host: str, port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def kafka_serves(bootstrap: str, cluster_id: str) -> Check:
+    """Checks that the broker is registered, there is a controller, and that it is our cluster."""
+    host, port = bootstrap.rsplit(":", 1)
+
+    def check() -> bool | str:
+        if not port_answers(host, int(port)):
+            return f"{bootstrap} does not accept connections"
+        found = admin(bootstrap).list_topics(timeout=3)
+        if found.cluster_id != cluster_id:
+            return f"{bootstrap} is another Kafka (cluster {found.cluster_id}, expected {cluster_id})"
+        return bool(found.brokers) or "the broker is not registered yet"
+
+    return check
+
+
+def http_get(url: str, timeout_s: float = 3.0) -> tuple[int, bytes]:
+    """Status and body of a GET without proxies. Raises OSError or http.client.HTTPException."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def registry_serves(url: str) -> Check:
+    """Checks that the Confluent API lists its subjects, which reads the registry's storage."""
+
+    def check() -> bool | str:
+        status, body = http_get(f"{url}/subjects")
+        return (status == 200 and isinstance(json.loads(body), list)) or f"/subjects answers {status}"
+
+    return check
+
+
+def clickhouse_serves(url: str) -> Check:
+    """Checks ``/ping``, which ClickHouse answers with ``Ok.``."""
+
+    def check() -> bool | str:
+        status, body = http_get(f"{url}/ping")
+        return (status == 200 and body.strip() == b"Ok.") or f"/ping answers {status} {body[:80]!r}"
+
+    return check
+
+
+class Unresponsive:
+    """Liveness from a ready check: stalled when it has failed for ``limit_s`` seconds on end."""
+
+    def __init__(self, check: Check, limit_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._check, self._limit_s, self._clock = check, limit_s, clock
+        self._failing_since: float | None = None
+
+    def reset(self) -> None:
+        self._failing_since = None
+
+    def __call__(self) -> bool | str:
+        try:
+            answer = self._check()
+        except Exception as problem:
+            answer = f"{type(problem).__name__}: {problem}"
+        now = self._clock()
+        if answer is True:
+            self._failing_since = None
+            return True
+        if self._failing_since is None:
+            self._failing_since = now
+        failing = now - self._failing_since
+        return True if failing < self._limit_s else f"no answer for {failing:.0f} s ({answer})"
+
+
+class CommittedProgress:
+    """Liveness of a consumer group: stalled when there is lag and the committed offsets do not move.
+
+    A process can live while its agents are dead or its consumer loops on errors, so only committed offsets count. The
+    group counts as stalled when no partition's commit moved for ``stall_s`` seconds while any has lag, or when one
+    partition with lag stood still for four times as long while others moved. Times in which Kafka cannot be asked do
+    not count.
+
+    Args:
+        bootstrap: Kafka's address.
+        group: the consumer group.
+        topics: what it reads; topics that do not exist yet have no lag.
+        stall_s: seconds.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        stall_s: float = 45.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.group, self.topics, self.stall_s = group, tuple(topics), stall_s
+        self._bootstrap, self._clock = bootstrap, clock
+        self._admin: AdminClient | None = None
+        self._committed: dict[tuple[str, int], int] = {}
+        self._moved_at: dict[tuple[str, int], float] = {}
+
+    def reset(self) -> None:
+        self._committed, self._moved_at = {}, {}
+
+    def __call__(self) -> bool | str:
+        try:
+            offsets = self.read()
+        except Exception:
+            # A broker that is down is not the worker's fault; the time starts anew when it is back.
+            self.reset()
+            return True
+        return self.judge(offsets)
+
+    def read(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Committed offset and end per topic and partition; without a commit, the first offset stands for it.
+
+        Raises:
+            confluent_kafka.KafkaException: Kafka cannot be asked.
+        """
+        if self._admin is None:
+            self._admin = admin(self._bootstrap)
+        known = self._admin.list_topics(timeout=5).topics
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self.topics
+            if topic in known
+            for number in known[topic].partitions
+        ]
+        if not partitions:
+            return {}
+        first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        starts = self._admin.list_offsets(dict.fromkeys(partitions, first), request_timeout=5)
+        ends = self._admin.list_offsets(dict.fromkeys(partitions, last), request_timeout=5)
+        committed = self._read_committed(self._admin)
+        found = {}
+        for item in partitions:
+            key = (item.topic, item.partition)
+            start, end = starts[item].result().offset, ends[item].result().offset
+            found[key] = (max(committed.get(key, start), start), end)
+        return found
+
+    def _read_committed(self, client: AdminClient) -> dict[tuple[str, int], int]:
+        asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group)], request_timeout=5)
+        try:
+            answer = asked[self.group].result()
+        except KafkaException as problem:
+            if problem.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # it never got as far as a first commit
+                return {}
+            raise
+        return {(item.topic, item.partition): item.offset for item in answer.topic_partitions or []}
+
+    def judge(self, offsets: dict[tuple[str, int], tuple[int, int]]) -> bool | str:
+        """True, or why the group counts as stalled, given committed offsets and ends of now."""
+        now = self._clock()
+        lagging = []
+        for key, (committed, end) in offsets.items():
+            if self._committed.get(key) != committed or committed >= end:
+                self._committed[key], self._moved_at[key] = committed, now
+            if committed < end:
+                lagging.append(key)
+        if not lagging:
+            return True
+        lag = sum(offsets[key][1] - offsets[key][0] for key in lagging)
+        # Partitions without lag count as moved just now, so the clock of all runs from the last one that got lag.
+        idle = now - max(self._moved_at[key] for key in lagging)
+        if idle >= self.stall_s:
+            return f"group {self.group} is {lag} events behind and has committed nothing for {idle:.0f} s"
+        slowest = min(lagging, key=lambda key: self._moved_at[key])
+        idle = now - self._moved_at[slowest]
+        if idle >= 4 * self.stall_s:
+            return f"group {self.group} has not moved on {slowest[0]}[{slowest[1]}] for {idle:.0f} s"
+        return True

@@ -1,0 +1,92 @@
+"""The parts that run on the embedded infrastructure: workers, alert page, demo partners."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from deploy.embedded.checks import CommittedProgress, http_get
+from deploy.embedded.part import Check, Part
+from schemas.alerts import SIGNALS_TOPIC
+from schemas.registry import FAMILIES, topic_of
+from schemas.settings import Settings
+
+STALL_S = 45.0
+EVENT_TOPICS = tuple(topic_of(family) for family in FAMILIES)
+
+
+def worker_parts(settings: Settings) -> list[Part]:
+    """One ingest and one correlation worker; each is ready when it has been given partitions."""
+    return [worker_part(settings, "ingest"), worker_part(settings, "correlate")]
+
+
+def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
+    """A worker; ``instance`` tells several of a kind apart."""
+    group = settings.ingest_group if kind == "ingest" else settings.correlate_group
+    topics = EVENT_TOPICS if kind == "ingest" else (SIGNALS_TOPIC,)
+    mark = settings.data_dir / "run" / f"{kind}-{instance}.json"
+    return Part(
+        name=f"{kind}-{instance}",
+        argv=[
+            sys.executable,
+            "-m",
+            "processors",
+            kind,
+            "--data-dir",
+            str(settings.data_dir),
+            "--instance",
+            instance,
+        ],
+        ready=_assigned(mark),
+        alive=CommittedProgress(settings.kafka_bootstrap, group, topics, STALL_S),
+        needs=("kafka", "registry", "clickhouse"),
+        before_start=lambda: mark.unlink(missing_ok=True),
+    )
+
+
+def _assigned(mark: Path) -> Check:
+    def check() -> bool | str:
+        if not mark.is_file():
+            return "no partitions assigned yet"
+        return bool(json.loads(mark.read_text())["partitions"]) or "no partitions assigned yet"
+
+    return check
+
+
+def web_part(settings: Settings, port: int) -> Part:
+    """The read-only alert page on loopback."""
+
+    def check() -> bool | str:
+        status, _ = http_get(f"http://127.0.0.1:{port}/health")
+        return status == 200 or f"/health answers {status}"
+
+    return Part(
+        name="web",
+        argv=[sys.executable, "-m", "dashboards.web", "--data-dir", str(settings.data_dir), "--port", str(port)],
+        ready=check,
+        needs=("clickhouse",),
+    )
+
+
+def demo_part(settings: Settings, run_id: str, rate: float, seed: int) -> Part:
+    """The eight simulated partners."""
+    return Part(
+        name="demo",
+        argv=[
+            sys.executable,
+            "-m",
+            "deploy.demo.partners",
+            "--data-dir",
+            str(settings.data_dir),
+            "--rate",
+            str(rate),
+            "--run-id",
+            run_id,
+            "--seed",
+            str(seed),
+        ],
+        needs=("kafka", "registry"),
+        stop_timeout_s=70.0,
+        restart=False,
+    )

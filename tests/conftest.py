@@ -1,0 +1,45 @@
+"""The platform that tests share, and the order in which tests run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import Settings
+from tests.stack import Stack, running_stack
+
+OWN_PLATFORM = ("clickhouse", "embedded", "scenario", "recovery")
+"""Folders whose tests start parts of their own, in the order in which they run: after those that need none, and before
+those on the shared platform, so that no two platforms share the machine."""
+TESTS = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the shared platform, and sort: plain tests, tests with parts of their own, shared platform."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker("stack")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("stack"):
+        return len(OWN_PLATFORM) + 1
+    folder = item.path.relative_to(TESTS).parts[0]
+    return OWN_PLATFORM.index(folder) + 1 if folder in OWN_PLATFORM else 0
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One real platform for the session: Kafka, registry, ClickHouse, one ingest and one correlation worker.
+
+    Its partners file is a copy, to which a test may add.
+    """
+    data_dir = tmp_path_factory.mktemp("platform")
+    partners = data_dir / "partners.yml"
+    shutil.copyfile(Settings().partners_file, partners)
+    with running_stack(data_dir, partners_file=partners) as running:
+        yield running
