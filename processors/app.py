@@ -70,8 +70,9 @@ def _wire(
     async def revoked(*_: Any, **__: Any) -> None:
         worker.partitions_changed()
 
-    async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+    async def assigned(*arguments: Any, **_: Any) -> None:
         worker.partitions_changed()
+        partitions: set[TP] = arguments[1]
         content = {"pid": os.getpid(), "metrics_port": port, "partitions": len(partitions)}
         mark.write_text(json.dumps(content))
 

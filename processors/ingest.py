@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -140,13 +140,12 @@ def _refused_alone(record: Record, error: BaseException, now: dt.datetime) -> Ou
 
 def _joined(left: Outcome, right: Outcome, shift: int) -> Outcome:
     """Two outcomes of neighbouring records as one; rows of ``right`` lie ``shift`` further on."""
-    names = dict.fromkeys((*left.tables, *right.tables))
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    for name, rows in (*left.tables.items(), *right.tables.items()):
+        tables[name].append(rows)
     return Outcome(
         left.family,
-        {
-            name: pa.concat_tables([each.tables[name] for each in (left, right) if name in each.tables])
-            for name in names
-        },
+        {name: pa.concat_tables(parts) for name, parts in tables.items()},
         left.signals + right.signals,
         left.refused + [replace(each, index=each.index + shift) for each in right.refused],
         left.stored + right.stored,

@@ -272,7 +272,9 @@ def _correlation(rule: SigmaCorrelationRule, collection: SigmaCollection) -> Cor
         aliases=aliases,
     )
     for reference in rule.rules:
-        base, family = str(reference.rule.id), reference.rule.logsource.category
+        base = str(reference.rule.id)
+        assert isinstance(reference.rule, SigmaRule)  # chains were refused above
+        family = str(reference.rule.logsource.category)
         names = [correlation.group_field(key, base) for key in correlation.group_by]
         for name in [*names, *([correlation.value_field] if correlation.value_field else [])]:
             if not field_exists(family, name):

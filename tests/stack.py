@@ -13,9 +13,10 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from deploy.embedded.checks import CommittedProgress
 from deploy.embedded.platform import Platform
 from deploy.embedded.supervisor import Handle
-from deploy.parts import worker_parts
+from deploy.parts import EVENT_TOPICS, worker_parts
 from deploy.prepare import prepare
 from schemas.settings import Settings
 from streams.store import connect
@@ -177,6 +178,15 @@ class Stack:
         where = "" if source_system is None else " WHERE source_system = {source:String}"
         found = self.rows(f"SELECT count() FROM events FINAL{where}", source=source_system or "")
         return int(found[0][0])
+
+    def lag(self) -> int:
+        """Records of the event topics that ingest has not yet committed."""
+        progress = CommittedProgress(self.settings.kafka_bootstrap, self.settings.ingest_group, EVENT_TOPICS)
+        return sum(end - committed for committed, end in progress.read().values())
+
+    def wait_ingested(self, timeout_s: float = 60) -> None:
+        """Wait until every record published so far has had its effects."""
+        self.wait_until(lambda: self.lag() == 0, timeout_s, "every record ingested and committed")
 
     def alerts(self) -> list[dict[str, Any]]:
         """The newest version of every open alert."""

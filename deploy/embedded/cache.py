@@ -214,6 +214,6 @@ def download(item: Artifact, folder: Path, count: Advance, mirror: str | None) -
 
     remotes: dict[str, Any] = {"remote_repos": {"mirror": mirror}} if mirror else {}
     resolver = PythonResolver(progress_callback=progress)
-    context = MavenContext(resolver=resolver, repo_cache=folder, local_repos=[], timeout=30, **remotes)
+    context = MavenContext(resolver=resolver, repo_cache=folder, local_repos=[], timeout=15, **remotes)
     component = context.project(item.group, item.name).at_version(item.version)
     return Path(component.artifact(item.classifier, item.packaging).resolve())

@@ -25,7 +25,7 @@ from deploy.embedded.services import java
 MIN_PYTHON = (3, 11)
 MIN_DATA_BYTES = 2_000_000_000
 MIN_MEMORY_BYTES = 1_500_000_000
-MIN_OPEN_FILES = 1024
+MIN_OPEN_FILES = 4096
 
 
 class Level(StrEnum):
@@ -132,12 +132,12 @@ def _memory() -> Iterator[Finding]:
 def _open_files() -> Iterator[Finding]:
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= MIN_OPEN_FILES:
-        yield Finding("open files", Level.OK, f"limit {soft}")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # each part raises its soft limit to it
+    if hard == resource.RLIM_INFINITY or hard >= MIN_OPEN_FILES:
+        yield Finding("open files", Level.OK, "no limit" if hard == resource.RLIM_INFINITY else f"limit {hard}")
     else:
-        advice = f"raise it with `ulimit -n {MIN_OPEN_FILES}` (the hard limit is {hard})"
-        yield Finding("open files", Level.WARN, f"limit {soft}", advice)
+        advice = f"raise the hard limit to {MIN_OPEN_FILES} or more (limits.conf, or the container's ulimits)"
+        yield Finding("open files", Level.WARN, f"limit {hard}", advice)
 
 
 def _java() -> Iterator[Finding]:

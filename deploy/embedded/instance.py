@@ -92,6 +92,10 @@ class Instance:
         self._lock = -1
         self._since = datetime.now(UTC)
 
+    @property
+    def held(self) -> bool:
+        return self._lock >= 0
+
     def acquire(self, say: Any) -> None:
         """Take the directory; waits for parts of an earlier run that are still ending.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import sys
@@ -89,11 +90,21 @@ def supervise(pid: int, watch_fd: int, grace_s: float, wake_fd: int) -> int:
             os.read(wake_fd, 64)
 
 
+def raise_file_limit() -> None:
+    """As many open files as allowed, up to 65,536: a store holds thousands, and some systems start with 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main(arguments: list[str]) -> int:
     watch_fd, status_fd, lock_fd = (int(number) for number in arguments[:3])
     grace_s, argv = float(arguments[3]), arguments[4:]
     for descriptor in (watch_fd, status_fd, lock_fd):
         os.set_inheritable(descriptor, False)
+    raise_file_limit()
     # The console's Ctrl-C is for the platform, which ends its parts in order.
     os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -273,7 +273,7 @@ class Platform:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         first = not self._asked_to_stop.is_set()
         self._asked_to_stop.set()
-        if self._stopping or not first:
+        if not first:
             for handle in list(self.parts.values()):
                 handle.hurry()
         if first and self._starting and not self._stopping:
@@ -281,9 +281,10 @@ class Platform:
 
     def stop(self) -> None:
         """End all parts, those that need others first, each within its time, then by SIGKILL; free the directory."""
+        if not self._instance.held:
+            return
         self._stopping = True
-        if self.parts:
-            self._log("stopping")
+        self._log("stopping")
         left = dict(self.parts)
         while left:
             needed = {need.name for handle in left.values() for need in handle.needs}
@@ -296,8 +297,7 @@ class Platform:
                     thread.join(0.2)  # short, so that a second signal gets through
             for handle in free:
                 del left[handle.name]
-        if self.parts:
-            self._log("stopped")
+        self._log("stopped")
         self._ports.release()
         self._instance.release()
         self._stopping = False

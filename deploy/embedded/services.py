@@ -131,6 +131,7 @@ def kafka(folder: Path, files: Installation, port: int, controller_port: int, cl
         before_start=prepare,
         ready=kafka_serves(f"{HOST}:{port}", cluster_id),
         alive=Unresponsive(kafka_serves(f"{HOST}:{port}", cluster_id)),
+        alive_every_s=15,
         ready_timeout_s=90,
     )
 
@@ -180,6 +181,7 @@ def registry(folder: Path, files: Installation, port: int, management_port: int)
         before_start=lambda: _empty_tmp(folder),
         ready=registry_serves(url),
         alive=Unresponsive(registry_serves(url)),
+        alive_every_s=15,
         ready_timeout_s=90,
     )  # fmt: skip
 
@@ -203,6 +205,7 @@ def clickhouse(folder: Path, port: int, settings: Settings) -> Part:
         before_start=prepare,
         ready=clickhouse_serves(settings.clickhouse_url),
         alive=Unresponsive(clickhouse_serves(settings.clickhouse_url)),
+        alive_every_s=15,
         ready_timeout_s=90,
         stop_timeout_s=30,
     )  # fmt: skip

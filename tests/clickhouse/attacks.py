@@ -30,7 +30,7 @@ TRUNCATE TABLE guarded
 RENAME TABLE guarded TO evil
 EXCHANGE TABLES guarded AND guarded
 DETACH TABLE guarded
-ATTACH TABLE evil FROM '/tmp' (a Int8) ENGINE = Memory
+ATTACH TABLE evil FROM '/var' (a Int8) ENGINE = Memory
 UNDROP TABLE guarded
 ALTER TABLE guarded DELETE WHERE 1
 ALTER TABLE guarded ADD COLUMN evil Int8
@@ -159,12 +159,12 @@ SELECT * FROM jdbc('a', 'b', 'c')
 SELECT * FROM executable('id', 'TSV', 'a String')
 SELECT * FROM python(httpx)
 SELECT * FROM iceberg('http://127.0.0.1:1/bucket/key')
-SELECT * FROM icebergLocal('/tmp')
+SELECT * FROM icebergLocal('/var')
 SELECT * FROM icebergS3('http://127.0.0.1:1/bucket/key')
 SELECT * FROM deltaLake('http://127.0.0.1:1/bucket/key')
-SELECT * FROM deltaLakeLocal('/tmp')
+SELECT * FROM deltaLakeLocal('/var')
 SELECT * FROM hudi('http://127.0.0.1:1/bucket/key')
-SELECT * FROM paimonLocal('/tmp')
+SELECT * FROM paimonLocal('/var')
 SELECT * FROM ytsaurus('a', 'b', 'c', 'd Int8')
 SELECT * FROM bigquery('a', 'b')
 SELECT * FROM prometheusQuery('a', 'b')

@@ -59,7 +59,7 @@ def test_nothing_changed_after_all_attacks(server: Server, secret: Path) -> None
     [
         ("format_schema", "/etc/passwd"),
         ("format_template_resultset", "/etc/passwd"),
-        ("output_format_schema", "/tmp/out"),
+        ("output_format_schema", "/var/out"),
         ("allow_introspection_functions", "1"),
         ("allow_ddl", "1"),
         ("max_memory_usage", "0"),

@@ -1,0 +1,87 @@
+"""The pure parts of the batching transport, and the private surface of Faust that it stands on."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka
+from faust.types import TP
+
+from streams import batching
+from streams.batching import BatchConsumer, PartitionBatch, PartitionRuns
+
+
+def record(offset: int, partition: int = 0) -> Any:
+    return SimpleNamespace(topic="t", partition=partition, offset=offset, timestamp=offset, timestamp_type=0)
+
+
+def test_faust_has_the_private_surface_that_batching_overrides() -> None:
+    assert faust.__version__ == "0.15.3"
+    methods = {"_to_message": ["self", "tp", "record"], "_add_gap": ["self", "tp", "offset_from", "offset_to"],
+               "_new_offset": ["self", "tp"]}  # fmt: skip
+    for name, parameters in methods.items():
+        assert list(inspect.signature(getattr(aiokafka.Consumer, name)).parameters) == parameters, name
+    assert inspect.iscoroutinefunction(aiokafka.Consumer._add_gap)
+    made = inspect.getsource(Consumer.__init__)
+    for attribute in ("_acked", "_acked_index", "_committed_offset", "_read_offset"):
+        assert f"self.{attribute} =" in made, f"faust's Consumer no longer sets {attribute}"
+    assert "self._new_offset(tp)" in inspect.getsource(Consumer), "commits no longer ask _new_offset"
+
+
+def test_stock_faust_still_needs_the_override() -> None:
+    """Why ``_new_offset`` is overridden: stock Faust commits past a message that nobody acknowledged."""
+    tp = TP("t", 0)
+    stock: Any = object.__new__(aiokafka.Consumer)
+    stock._acked, stock._acked_index = defaultdict(list, {tp: [1_499]}), defaultdict(set, {tp: {1_499}})
+    stock._committed_offset, stock._gap = {tp: None}, {tp: None}
+    assert stock._new_offset(tp) == 1_500
+
+
+def consumer(opened: list[int], acked: set[int]) -> tuple[Any, TP]:
+    tp = TP("t", 0)
+    made: Any = object.__new__(BatchConsumer)
+    made._open = defaultdict(batching.deque, {tp: batching.deque(opened)})
+    made._acked_index = defaultdict(set, {tp: set(acked)})
+    made._acked = defaultdict(list, {tp: sorted(acked)})
+    return made, tp
+
+
+def test_only_the_unbroken_prefix_is_committed() -> None:
+    made, tp = consumer([499, 999, 1_499], {999, 1_499})
+    assert made._new_offset(tp) is None
+    made._acked_index[tp].add(499)
+    assert made._new_offset(tp) == 1_500
+    assert made._acked[tp] == []
+    assert made._new_offset(tp) is None
+
+
+def test_acknowledgements_behind_a_gap_are_kept_for_later() -> None:
+    made, tp = consumer([499, 999, 1_499], {499, 1_499})
+    assert made._new_offset(tp) == 500
+    assert made._acked[tp] == [1_499]
+    made._acked_index[tp].add(999)
+    assert made._new_offset(tp) == 1_500
+
+
+def test_runs_keep_order_bound_their_size_and_take_turns(monkeypatch: Any) -> None:
+    monkeypatch.setattr(batching, "MAX_RECORDS", 3)
+    many, few = TP("t", 0), TP("t", 1)
+    records = {many: [record(n) for n in range(7)], few: [record(n, 1) for n in range(2)]}
+    runs = list(PartitionRuns().iterate(records))
+    assert [(tp.partition, [each.offset for each in run]) for tp, run in runs] == [
+        (0, [0, 1, 2]),
+        (1, [0, 1]),
+        (0, [3, 4, 5]),
+        (0, [6]),
+    ]
+
+
+def test_a_batch_looks_like_its_last_record() -> None:
+    batch = PartitionBatch([record(5), record(6)])
+    assert (batch.topic, batch.partition, batch.offset, batch.timestamp) == ("t", 0, 6, 6)
+    assert batch.value is batch
