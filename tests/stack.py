@@ -104,7 +104,11 @@ class Stack:
                 if error is not None:
                     refused.append(f"{records[number].topic}: {error}")
                 else:
-                    positions[number] = (str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+                    positions[number] = (
+                        str(message.topic()),
+                        int(message.partition() or 0),
+                        int(message.offset() or 0),
+                    )
 
             return note
 

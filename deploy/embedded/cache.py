@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import ssl
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -168,19 +169,21 @@ class Cache:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) or stop.is_set():
                     raise
                 problem = f"{type(error).__name__}: {error}"
+                if "CERTIFICATE_VERIFY_FAILED" in problem:
+                    trust_system_certificates()
             except RuntimeError as error:  # jgo: any status but 200
                 problem = str(error)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
             advance(-gained)
             if attempt < ATTEMPTS:
-                self.reporter.say(f"{item.filename}: {problem}; trying again ({attempt + 1} of {ATTEMPTS})")
+                self.reporter.say(f"{item.filename}: {problem[:160]}; trying again ({attempt + 1} of {ATTEMPTS})")
                 if stop.wait(FIRST_PAUSE_S * 2 ** (attempt - 1)):
                     return
         raise DownloadError(
             f"could not fetch {item} in {ATTEMPTS} attempts: {problem}. Check the network (a proxy is read from "
-            f"HTTPS_PROXY, a repository mirror from TOCSIN_MAVEN_MIRROR), or copy the folder {self.folder} from a "
-            "machine that has it."
+            "HTTPS_PROXY, its certificate from REQUESTS_CA_BUNDLE, a repository mirror from TOCSIN_MAVEN_MIRROR), or "
+            f"copy the folder {self.folder} from a machine that has it."
         )
 
     def _place(self, item: Artifact, path: Path, folder: Path) -> None:
@@ -202,6 +205,17 @@ class Cache:
         return DownloadError(
             f"cannot store downloads in {self.folder}: {problem}. {hint}, or set TOCSIN_CACHE_DIR to another folder."
         )
+
+
+def trust_system_certificates() -> None:
+    """From now on, check servers against the system's certificates, unless REQUESTS_CA_BUNDLE names others.
+
+    The bundle of the certifi package, which requests uses by itself, does not know the certificate of an
+    organisation's own proxy; the system usually does. Some systems have no certificates, so certifi comes first.
+    """
+    paths = ssl.get_default_verify_paths()
+    if found := paths.cafile or paths.capath:
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", found)
 
 
 def download(item: Artifact, folder: Path, count: Advance, mirror: str | None) -> Path:

@@ -37,7 +37,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
      "the disk is full: free some space where the data directory is, or choose another with --data-dir"),
     (r"Address already in use|BindException|Port \d+ seems to be in use|EADDRINUSE",
      "another program took the port between the check and the start: run it again, free ports are chosen anew"),
-    (r"OutOfMemoryError|insufficient memory for the Java|Cannot allocate memory|ENOMEM|MemoryError",
+    (r"OutOfMemoryError|insufficient memory for the Java|Could not reserve enough|Cannot allocate memory|MemoryError",
      "not enough memory: the platform needs about 1.5 GB; close other programs or raise the container's limit"),
     (r"Too many open files|EMFILE",
      "too many open files: raise the limit with `ulimit -n 4096` and start again"),

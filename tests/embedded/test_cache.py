@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,27 @@ def test_progress_is_a_bar_on_a_terminal(repository: Repository, tmp_path: Path)
     Cache(tmp_path, reporter, repository.table, repository.url).ensure()
     assert "\x1b[" in output.getvalue()
     assert "downloading Kafka" in output.getvalue()
+
+
+def test_a_proxys_certificate_is_looked_for_in_the_system(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+    fetch, seen = cache_module.download, []
+
+    def refused_at_first(*arguments: object) -> Path:
+        seen.append(os.environ.get("REQUESTS_CA_BUNDLE"))
+        if seen[-1] is None:
+            raise OSError("certificate verify failed: [SSL: CERTIFICATE_VERIFY_FAILED]")
+        return fetch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cache_module, "download", refused_at_first)
+    monkeypatch.setattr(cache_module, "FETCHERS", 1)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    make_cache(repository, tmp_path).ensure()
+    assert seen == [None, __file__, __file__, __file__, __file__]
 
 
 def test_where_downloads_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def odd_but_good(source: str) -> list[dict[str, Any]]:
     entity = {"type": "phone", "value": "", "role": None}
     return [
         event(source, text=""),
-        event(source, text="quote \" backslash \\ newline \n tab \t null \0 emoji \U0001f6a8 rtl \u202e"),
+        event(source, text='quote " backslash \\ newline \n tab \t null \0 emoji \U0001f6a8 rtl \u202e'),
         event(source, text="x" * 1_000_000),
         event(source, location=None),
         event(source, location={"lat": 90.0, "lon": -180.0, "precision_m": None, "place": None, "country": None}),

@@ -1,6 +1,6 @@
 """An agent on ``streams.batching`` that holds back or fails at one batch; run as a process by ``test_batching``.
 
-Writes one JSON line per batch seen to standard output.
+Appends one JSON line per batch seen to a file: what Faust writes to standard output would get between.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--group", required=True)
+    parser.add_argument("--lines", type=Path, required=True)
     parser.add_argument("--run", type=int, required=True, help="records of a batch at most")
     parser.add_argument("--fail-at", type=int, default=-1, help="raise at the batch with this offset")
     parser.add_argument("--hold", type=int, default=-1, help="acknowledge the batch with this offset last")
@@ -35,7 +36,8 @@ def main() -> None:
         async for event in stream.noack().events():
             batch = event.value
             offsets = [record.offset for record in batch]
-            print(json.dumps({"first": offsets[0], "last": offsets[-1], "count": len(offsets)}), flush=True)
+            with options.lines.open("a") as lines:
+                lines.write(json.dumps({"first": offsets[0], "last": offsets[-1], "count": len(offsets)}) + "\n")
             if options.fail_at in offsets:
                 raise RuntimeError(f"as asked, at the batch with offset {options.fail_at}")
             if options.hold in offsets:

@@ -133,9 +133,7 @@ def test_of_two_events_with_one_id_the_first_stays(stack: Stack, source: str) ->
     last = event(own, text="last")
     stack.produce(TOPIC, encoded(tip, last), b"one-key")
     stack.wait_until(lambda: stack.stored(own) == 2, 30, "both ids stored")
-    rows = stack.rows(
-        "SELECT event_id, payload FROM events FINAL WHERE source_system = {s:String}", s=own
-    )
+    rows = stack.rows("SELECT event_id, payload FROM events FINAL WHERE source_system = {s:String}", s=own)
     assert {row[0]: json.loads(row[1])["text"] for row in rows} == {
         first["header"]["event_id"]: "first",
         last["header"]["event_id"]: "last",

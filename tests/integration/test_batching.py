@@ -28,11 +28,12 @@ def agent(stack: Stack, topic: str, group: str, folder: Path, **options: int) ->
     """The agent at work; gives the file that its lines go to."""
     lines = folder / f"{uuid4().hex[:6]}.jsonl"
     command = [sys.executable, "-m", "tests.integration.batch_agent", "--data-dir", str(stack.settings.data_dir)]
-    command += ["--topic", topic, "--group", group, "--run", str(RUN)]
+    command += ["--topic", topic, "--group", group, "--run", str(RUN), "--lines", str(lines)]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    with lines.open("w") as out, lines.with_suffix(".log").open("w") as errors:
-        process = subprocess.Popen(command, cwd=PACKAGE_ROOT, stdout=out, stderr=errors)
+    lines.touch()
+    with lines.with_suffix(".log").open("w") as log:
+        process = subprocess.Popen(command, cwd=PACKAGE_ROOT, stdout=log, stderr=log)
         try:
             yield lines
         finally:
