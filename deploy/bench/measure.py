@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -21,12 +22,15 @@ class Measured:
     wall_s: float
     cpu_s: float
     peak_rss_mb: float
+    rss_mb_at: tuple[float, float, float]
+    """When a third, two thirds and all of the events were handled: shows whether memory grows."""
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "events_per_s": round(self.events / self.wall_s),
             "events_per_cpu_s": round(self.events / self.cpu_s) if self.cpu_s else 0,
             "peak_rss_mb": round(self.peak_rss_mb),
+            "rss_mb_at_thirds": [round(each) for each in self.rss_mb_at],
         }
 
 
@@ -45,14 +49,18 @@ def measure(
     tree = psutil.Process(process.pid)
     started: tuple[int, float, float] | None = None
     peak, last, moved_at = 0.0, -1, time.monotonic()
+    thirds: list[float] = []
     while True:
         count = done()
         now, cpu, rss = time.monotonic(), cpu_seconds(tree), memory_mb(tree)
         peak = max(peak, rss)
         if started is None and count >= WARM_UP_SHARE * total:
             started = (count, now, cpu)
+        if count >= total * (len(thirds) + 1) / 3:
+            thirds.append(rss)
         if count >= total and started is not None:
-            return Measured(count - started[0], now - started[1], cpu - started[2], peak)
+            at = (*thirds, rss, rss, rss)[:3]
+            return Measured(count - started[0], now - started[1], cpu - started[2], peak, (at[0], at[1], at[2]))
         if count > last:
             last, moved_at = count, now
         if process.poll() is not None:

@@ -12,6 +12,7 @@ import json
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,18 @@ Test = Callable[[Event], bool]
 class Counts:
     """What the agent has done so far."""
 
-    processed = 0
-    matched = 0
+    def __init__(self) -> None:
+        self.processed = 0
+        self.matched = 0
+        self.late_s: deque[float] = deque(maxlen=5000)
+
+    def latency_ms(self) -> dict[str, int]:
+        """From publication to the end of the handling, over the last 5,000 events."""
+        ordered = sorted(self.late_s)
+        return {f"p{share}": round(ordered[len(ordered) * share // 100] * 1000) for share in (50, 95, 99) if ordered}
 
 
-def app(bootstrap: str, rules: Path, group: str) -> tuple[faust.App, Counts]:
+def app(bootstrap: str, rules: Path, group: str, offset: str) -> tuple[faust.App, Counts]:
     """The application and its counts."""
     counts = Counts()
     application = faust.App(
@@ -46,7 +54,7 @@ def app(bootstrap: str, rules: Path, group: str) -> tuple[faust.App, Counts]:
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        consumer_auto_offset_reset="earliest",
+        consumer_auto_offset_reset=offset,
         datadir=tempfile.mkdtemp(prefix=group),
     )
     book = load([rules])
@@ -65,6 +73,7 @@ def _agent(application: faust.App, family: str, parsed: Any, tests: list[Test], 
                 if test(event):
                     counts.matched += 1
             counts.processed += 1
+            counts.late_s.append(time.time() - event["header"]["published_at"].timestamp())
 
     application.agent(application.topic(topic_of(family), value_type=bytes), name=family)(consume)
 
@@ -123,13 +132,20 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--rules", type=Path, required=True)
     parser.add_argument("--group", required=True)
+    parser.add_argument("--offset", choices=("earliest", "latest"), default="earliest")
     arguments = parser.parse_args()
-    application, counts = app(arguments.bootstrap, arguments.rules, arguments.group)
+    application, counts = app(arguments.bootstrap, arguments.rules, arguments.group, arguments.offset)
 
     def report() -> None:
         while True:
             time.sleep(0.2)
-            print(json.dumps({"processed": counts.processed, "matched": counts.matched}), flush=True)
+            line = {
+                "processed": counts.processed,
+                "matched": counts.matched,
+                "assigned": bool(application.consumer.assignment()),
+                "latency_ms": counts.latency_ms(),
+            }
+            print(json.dumps(line), flush=True)
 
     threading.Thread(target=report, daemon=True).start()
     faust.Worker(application, loglevel="WARNING", quiet=True, redirect_stdouts=False).execute_from_commandline()
