@@ -78,6 +78,25 @@ def migrate(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def topics(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Create or complete the topics of a running platform and list them; nothing is ever removed."""
+    from streams.topics import TopicError, ensure_topics
+
+    try:
+        changes = ensure_topics(Settings.load(data_dir))
+    except TopicError as error:
+        Console(stderr=True).print(f"[bold red]tocsin:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(each) for each in changes], indent=2))
+        return
+    table = Table("topic", "partitions", "", "detail")
+    for each in changes:
+        table.add_row(each.topic, str(each.partitions), each.action, each.detail)
+    Console().print(table)
+
+
+@app.command()
 def doctor(data_dir: Annotated[Path, typer.Option()] = Path(".tocsin"), as_json: AsJson = False) -> None:
     """Check this machine: Python, codecs, disk, memory, Java, downloads. Exit status 1 if something is wrong."""
     from deploy.embedded.doctor import examine

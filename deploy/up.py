@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dashboards.grafana.build import write_provisioning
 from deploy.console import watch_run
 from deploy.demo.partners import STATE_FILE
 from deploy.embedded.platform import Platform
@@ -53,6 +54,7 @@ def up(
         port = platform.port("web", WEB_PORT)
         settings = platform.update_endpoints(web_url=f"http://127.0.0.1:{port}/")
         platform.add_parts([*worker_parts(settings), web_part(settings, port)])
+        write_provisioning(settings.data_dir / "grafana", settings.web_url or "")
         ready_s = time.monotonic() - started
         console.print(f"tocsin: [bold green]ready[/] in {ready_s:.1f} s", highlight=False)
         if demo:
@@ -101,11 +103,11 @@ def _published(data_dir: Path) -> dict[str, int]:
 
 
 def _addresses(settings: Settings) -> list[tuple[str, str]]:
-    found = [
+    return [
         ("alerts", settings.web_url or ""),
         ("ClickHouse", f"{settings.clickhouse_url} (users and passwords: {settings.data_dir / ENDPOINTS_FILE})"),
         ("registry", settings.registry_url),
         ("Kafka", settings.kafka_bootstrap),
+        ("Grafana", settings.grafana_url or f"provisioning files in {settings.data_dir / 'grafana'}"),
         ("logs", str(settings.data_dir / "logs")),
     ]
-    return [*found, ("Grafana", settings.grafana_url)] if settings.grafana_url else found

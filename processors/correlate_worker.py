@@ -92,7 +92,7 @@ class CorrelateWorker:
                 signal = Signal.from_content(content)
             except (ValueError, TypeError, KeyError) as error:
                 self.metrics.broken_signals.inc()
-                log.error("%s/%d/%d is no signal: %s", record.topic, record.partition, record.offset, error)
+                log.error("%s/%d/%d is no signal: %s", batch.topic, batch.partition, record.offset, error)
                 continue
             if signal.correlation_id:
                 # A drill never completes a live pattern, nor the other way round.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from processors.sink import event_rows, quarantine_rows, signal_rows
 from processors.validate import Limits, validate
 from schemas.alerts import Signal
 from schemas.registry import RegisteredSchema, family_of
-from streams.batching import Record
+from streams.batching import PartitionBatch
 from streams.decode import Decoder
 from streams.refusal import Reason, Refusal
 from streams.watermarks import Watermarks
@@ -62,7 +62,7 @@ class Ingest:
             family: Matcher([each for each in rulebook.detections if each.family == family]) for family in families
         }
 
-    def process(self, records: Sequence[Record], now: dt.datetime) -> Outcome:
+    def process(self, batch: PartitionBatch, now: dt.datetime) -> Outcome:
         """Process consecutive records of one partition at time ``now`` (aware, UTC).
 
         A record on which a library fails is found by halving the batch and refused; the others go on.
@@ -72,31 +72,29 @@ class Ingest:
                 everything would hide it.
         """
         budget = [MAX_ISOLATED]
-        return self._isolate(records, now, budget)
+        return self._isolate(batch, now, budget)
 
-    def _isolate(self, records: Sequence[Record], now: dt.datetime, budget: list[int]) -> Outcome:
+    def _isolate(self, batch: PartitionBatch, now: dt.datetime, budget: list[int]) -> Outcome:
         try:
-            return self._process(records, now)
+            return self._process(batch, now)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # panics of native libraries do not derive from Exception
-            if len(records) == 1:
+            if len(batch) == 1:
                 budget[0] -= 1
                 if budget[0] < 0:
                     raise
-                return _refused_alone(records[0], error, now)
-        middle = len(records) // 2
-        return _joined(
-            self._isolate(records[:middle], now, budget), self._isolate(records[middle:], now, budget), middle
-        )
+                return _refused_alone(batch, error, now)
+        middle = len(batch) // 2
+        left = self._isolate(batch.part(0, middle), now, budget)
+        return _joined(left, self._isolate(batch.part(middle, len(batch)), now, budget), middle)
 
-    def _process(self, records: Sequence[Record], now: dt.datetime) -> Outcome:
-        first = records[0]
-        family = family_of(first.topic)
+    def _process(self, batch: PartitionBatch, now: dt.datetime) -> Outcome:
+        family = family_of(batch.topic)
         decoder = self._decoders.get(family)
         if decoder is None:
             decoder = self._decoders[family] = Decoder(family, self._lookup, self._max_bytes)
-        decoded = decoder.decode([record.value for record in records])
+        decoded = decoder.decode([record.value for record in batch])
         passed, invalid = validate(family, decoded.table, now, self._limits)
         refused = decoded.refused + [
             replace(each, index=int(decoded.rows[each.index]), schema_id=int(decoded.schema_ids[each.index]))
@@ -110,31 +108,31 @@ class Ingest:
         late = np.zeros(0, dtype=bool)
         latency = None
         if table.num_rows:
-            offsets = np.array([record.offset for record in records], dtype=np.int64)[rows]
-            origin = Origin(first.topic, first.partition, offsets, now)
-            batch = EventBatch(family, table, gazetteer().locate(table.column(0).field("location")))
-            occurred = batch.header.field("occurred_at").cast(pa.int64()).to_numpy()
-            late = self._watermarks.advance(first.topic, first.partition, occurred)
+            offsets = np.array([record.offset for record in batch], dtype=np.int64)[rows]
+            origin = Origin(batch.topic, batch.partition, offsets, now)
+            events = EventBatch(family, table, gazetteer().locate(table.column(0).field("location")))
+            occurred = events.header.field("occurred_at").cast(pa.int64()).to_numpy()
+            late = self._watermarks.advance(batch.topic, batch.partition, occurred)
             matcher = self._matchers.get(family)
-            signals = self._signals.make(batch, matcher.match(batch) if matcher else [], late, origin)
-            tables["events"] = event_rows(batch, schema_ids, late, origin)
-            latency = now.timestamp() - pc.min(batch.header.field("published_at").cast(pa.int64())).as_py() / 1e6
+            signals = self._signals.make(events, matcher.match(events) if matcher else [], late, origin)
+            tables["events"] = event_rows(events, schema_ids, late, origin)
+            latency = now.timestamp() - pc.min(events.header.field("published_at").cast(pa.int64())).as_py() / 1e6
             if signals:
                 tables["signals"] = signal_rows(signals, origin, family)
         if refused:
             refused.sort(key=lambda each: each.index)
-            tables["quarantine"] = quarantine_rows(family, records, refused, now)
+            tables["quarantine"] = quarantine_rows(family, batch, refused, now)
         late_partners = (
             Counter(table.column(0).field("partner").filter(pa.array(late)).to_pylist()) if late.any() else Counter()
         )
         return Outcome(family, tables, signals, refused, table.num_rows, late_partners, latency)
 
 
-def _refused_alone(record: Record, error: BaseException, now: dt.datetime) -> Outcome:
-    family = family_of(record.topic)
+def _refused_alone(batch: PartitionBatch, error: BaseException, now: dt.datetime) -> Outcome:
+    family = family_of(batch.topic)
     message = f"cannot be processed: {type(error).__name__}: {str(error)[:200]}"
     refusal = Refusal(0, Reason.UNDECODABLE, message)
-    tables = {"quarantine": quarantine_rows(family, [record], [refusal], now)}
+    tables = {"quarantine": quarantine_rows(family, batch, [refusal], now)}
     return Outcome(family, tables, [], [refusal], 0, Counter(), None)
 
 

@@ -72,20 +72,21 @@ class IngestWorker:
             key = "\x1f".join([signal.correlation_id or signal.rule_id, *signal.group.values()])
             self._outbox.send(SIGNALS_TOPIC, signal.to_json(), key=key)
         for refusal in outcome.refused:
-            self._quarantine(batch[refusal.index], refusal, outcome.family)
+            self._quarantine(batch, refusal, outcome.family)
         self._count(batch, outcome)
         await self._checkpoints().add(outcome.tables, len(batch), ack)
 
-    def _quarantine(self, record: Record, refusal: Refusal, family: str) -> None:
-        where = f"{record.topic}/{record.partition}/{record.offset}"
+    def _quarantine(self, batch: PartitionBatch, refusal: Refusal, family: str) -> None:
+        record: Record = batch[refusal.index]
+        where = f"{batch.topic}/{batch.partition}/{record.offset}"
         facts = {
             "reason": refusal.reason.value,
             "field": refusal.field,
             "message": refusal.message,
             "partner": refusal.partner,
             "family": family,
-            "topic": record.topic,
-            "partition": str(record.partition),
+            "topic": batch.topic,
+            "partition": str(batch.partition),
             "offset": str(record.offset),
             "schema_id": str(refusal.schema_id),
             "event_id": refusal.event_id,

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from processors.fields import EventBatch
 from processors.signals import Origin
 from schemas.alerts import Alert, Signal
-from streams.batching import Record
+from streams.batching import PartitionBatch, Record
 from streams.refusal import Refusal
 
 _MS = pa.timestamp("ms", tz="UTC")
@@ -276,11 +276,11 @@ _QUARANTINE = pa.schema(
 )
 
 
-def quarantine_rows(family: str, records: Sequence[Record], refused: Sequence[Refusal], now: dt.datetime) -> pa.Table:
+def quarantine_rows(family: str, batch: PartitionBatch, refused: Sequence[Refusal], now: dt.datetime) -> pa.Table:
     """Rows of ``quarantine``: each refused record of the batch with its reason and its bytes."""
     rows = []
     for refusal in refused:
-        record = records[refusal.index]
+        record: Record = batch[refusal.index]
         rows.append(
             {
                 "quarantined_at": now,
@@ -290,8 +290,8 @@ def quarantine_rows(family: str, records: Sequence[Record], refused: Sequence[Re
                 "field": refusal.field,
                 "message": refusal.message,
                 "event_id": refusal.event_id,
-                "topic": record.topic,
-                "partition": record.partition,
+                "topic": batch.topic,
+                "partition": batch.partition,
                 "offset": record.offset,
                 "kafka_at": dt.datetime.fromtimestamp(record.timestamp / 1000, dt.UTC),
                 # ClickHouse column is signed so that -1 can say that there was none.

@@ -10,11 +10,12 @@ test.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import faust
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+from aiokafka.consumer import fetcher
 from faust.transport.drivers import TRANSPORTS, aiokafka
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
@@ -28,15 +29,20 @@ STREAM_BUFFER_BATCHES = 8
 
 
 class Record(Protocol):
-    """A consumed Kafka record; ``timestamp`` is milliseconds since 1970 UTC."""
+    """A consumed Kafka record; ``timestamp`` is milliseconds since 1970 UTC. Its batch knows topic and partition."""
 
-    topic: str
-    partition: int
     offset: int
     timestamp: int
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+
+class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """Hands on the records as the native parser made them: wrapping each took a fifth of the worker's CPU time."""
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        return record
 
 
 class PartitionBatch(list[Any]):
@@ -45,11 +51,10 @@ class PartitionBatch(list[Any]):
     headers = key = checksum = None
     serialized_key_size = serialized_value_size = 0
 
-    def __init__(self, records: list[Any]) -> None:
+    def __init__(self, records: Iterable[Any], topic: str, partition: int) -> None:
         super().__init__(records)
-        last = records[-1]
-        self.topic: str = last.topic
-        self.partition: int = last.partition
+        last = self[-1]
+        self.topic, self.partition = topic, partition
         self.offset: int = last.offset
         self.timestamp: int = last.timestamp
         self.timestamp_type = last.timestamp_type
@@ -57,6 +62,10 @@ class PartitionBatch(list[Any]):
     @property
     def value(self) -> PartitionBatch:
         return self
+
+    def part(self, start: int, end: int) -> PartitionBatch:
+        """The records from ``start`` up to ``end``, at least one, as a batch of their own."""
+        return PartitionBatch(self[start:end], self.topic, self.partition)
 
 
 class PartitionRuns(DefaultSchedulingStrategy):
@@ -67,7 +76,7 @@ class PartitionRuns(DefaultSchedulingStrategy):
         for start in range(0, longest, MAX_RECORDS):
             for tp, run in records.items():
                 if start < len(run):
-                    yield tp, PartitionBatch(run[start : start + MAX_RECORDS])
+                    yield tp, PartitionBatch(run[start : start + MAX_RECORDS], tp.topic, tp.partition)
 
 
 class BatchSchema(faust.Schema[None, PartitionBatch]):
@@ -133,6 +142,7 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
     ]
     if missing:
         raise RuntimeError(f"no codec for {', '.join(missing)}: install 'cramjam', then start the worker again")
+    fetcher.PartitionRecords = LeanRecords
     datadir = settings.data_dir / "faust" / group
     datadir.mkdir(parents=True, exist_ok=True)
     return faust.App(

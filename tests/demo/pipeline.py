@@ -17,6 +17,7 @@ from processors.validate import Limits
 from schemas.partners import load_partners
 from schemas.registry import FAMILIES, RegisteredSchema, schema_text, subject_of
 from schemas.settings import Settings
+from streams.batching import PartitionBatch
 from streams.refusal import Refusal
 from streams.watermarks import Watermarks
 
@@ -26,13 +27,12 @@ SCHEMA_IDS = {family: number for number, family in enumerate(FAMILIES, 1)}
 
 @dataclass
 class Record:
-    topic: str
-    partition: int
     offset: int
     timestamp: int
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_type: int = 0
 
 
 @dataclass
@@ -60,14 +60,14 @@ def run(records: Iterable[EncodedRecord], now: dt.datetime, batch: int = 5_000) 
     ingest = Ingest(book, limits, Watermarks(settings.allowed_lateness_s), schemas.get, settings.max_event_bytes)
     topics: dict[str, list[Record]] = defaultdict(list)
     for topic, key, value in records:
-        topics[topic].append(Record(topic, 0, len(topics[topic]), 0, key, value))
+        topics[topic].append(Record(len(topics[topic]), 0, key, value))
     rules = book.by_id()
     groups: dict[Any, Group] = {}
     alerts: dict[str, dict[str, Any]] = {}
     result = Result()
-    for topic_records in topics.values():
+    for topic, topic_records in topics.items():
         for start in range(0, len(topic_records), batch):
-            outcome = ingest.process(topic_records[start : start + batch], now)
+            outcome = ingest.process(PartitionBatch(topic_records[start : start + batch], topic, 0), now)
             result.stored += outcome.stored
             result.refused += outcome.refused
             result.late += sum(outcome.late.values())

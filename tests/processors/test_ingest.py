@@ -20,6 +20,7 @@ from schemas.partners import load_partners
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of, topic_of
 from schemas.settings import Settings
 from schemas.wire import encode
+from streams.batching import PartitionBatch
 from streams.refusal import Reason
 from streams.watermarks import Watermarks
 
@@ -38,11 +39,12 @@ def new_ingest() -> Ingest:
     return Ingest(BOOK, limits, Watermarks(3600), {1: registered}.get, 1 << 20)
 
 
-def records(values: list[bytes]) -> list[Any]:
-    return [
-        SimpleNamespace(topic=topic_of(FAMILY), partition=0, offset=n, timestamp=0, key=None, value=value, headers=())
+def records(values: list[bytes]) -> PartitionBatch:
+    found = [
+        SimpleNamespace(offset=n, timestamp=0, timestamp_type=0, key=None, value=value, headers=())
         for n, value in enumerate(values)
     ]
+    return PartitionBatch(found, topic_of(FAMILY), 0)
 
 
 def test_a_clean_batch_is_stored_whole() -> None:

@@ -6,6 +6,7 @@ how many events there are.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import os
@@ -123,59 +124,88 @@ def undisturbed(stack: Stack, records: list[EncodedRecord], account: Account) ->
     return found
 
 
-def disturbed(stack: Stack, records: list[EncodedRecord], account: Account) -> Result:
-    """Publish slice by slice; before each slice is worked off, something happens."""
-    rng = random.Random(time.time_ns())
-    parts = slices(records)
-    platform = stack.platform
-    behind: list[int] = []
+class Disturber:
+    """Publishes slice by slice to a platform and does it harm."""
 
-    def publish() -> None:
-        part = next(parts)
-        produce_encoded(stack.settings.kafka_bootstrap, part)
-        account.say(f"{len(part):,} records published")
+    def __init__(self, stack: Stack, records: list[EncodedRecord], account: Account) -> None:
+        self._stack, self._slices, self._account = stack, slices(records), account
+        self._rng = random.Random(time.time_ns())
+        self._published = 0
+        self.kills: list[tuple[int, int]] = []
+        """Events committed, and published but not committed, at each kill of the ingest worker."""
 
-    def kill(name: str) -> None:
-        pid = working_pid(stack, name)
-        time.sleep(rng.uniform(0.0, 1.0))
+    def publish(self) -> None:
+        part = next(self._slices)
+        produce_encoded(self._stack.settings.kafka_bootstrap, part)
+        self._published += len(part)
+        self._account.say(f"{len(part):,} records published")
+
+    def publish_rest(self) -> None:
+        with contextlib.suppress(StopIteration):
+            while True:
+                self.publish()
+
+    def wait_for_a_commit(self) -> None:
+        """Wait until the ingest worker commits something more."""
+        before = self._stack.lag()
+        self._stack.wait_until(lambda: self._stack.lag() < before, 60, "ingest commits")
+
+    def kill(self, name: str) -> None:
+        """Kill -9, at a random moment within a second from now once the worker has partitions."""
+        pid = working_pid(self._stack, name)
+        time.sleep(self._rng.uniform(0.0, 1.0))
+        detail = ""
         if name == "ingest-0":
-            behind.append(stack.lag())
-        platform.part(name).kill()
-        stack.wait_until(lambda: platform.part(name).pid != pid, 20, f"{name} gone")
-        account.say(f"{name} (process {pid}) killed with -9, {behind[-1]:,} events not committed")
+            lag = self._stack.lag()
+            self.kills.append((self._published - lag, lag))
+            detail = f", {self._published - lag:,} events committed, {lag:,} not"
+        self._stack.part(name).kill()
+        self._stack.wait_until(lambda: self._stack.part(name).pid != pid, 20, f"{name} gone")
+        self._account.say(f"{name} (process {pid}) killed with -9{detail}")
 
-    publish()
-    kill("ingest-0")
-    publish()
-    kill("ingest-0")
-    publish()
-    platform.part("clickhouse").stop()
-    away = time.monotonic()
-    account.say("ClickHouse stopped")
-    kill("ingest-0")
-    kill("correlate-0")
-    publish()
-    working_pid(stack, "ingest-0")
-    time.sleep(max(0.0, STORE_AWAY_S - (time.monotonic() - away)))
-    platform.part("clickhouse").start(60)
-    account.say(f"ClickHouse back after {time.monotonic() - away:.0f} s")
-    publish()
-    kill("ingest-0")
-    publish()
-    working_pid(stack, "ingest-0")
-    platform.part("kafka").stop()
-    account.say("broker stopped")
-    platform.part("kafka").start(90)
-    account.say("broker started")
-    publish()
-    kill("correlate-0")
-    kill("ingest-0")
-    for _ in range(SLICES - 7):
-        publish()
-    assert len(behind) == KILLS
-    assert all(behind), f"the worker had nothing to do when it was killed: {behind}"
+    def kill_half_way(self) -> None:
+        """Kill the ingest worker when it has committed some of its work and has some left."""
+        self.wait_for_a_commit()
+        self.publish()
+        self.kill("ingest-0")
+
+    @contextlib.contextmanager
+    def away(self, name: str, seconds: float) -> Iterator[None]:
+        """Stop a part and start it again, ``seconds`` later at the earliest."""
+        part = self._stack.part(name)
+        part.stop()
+        stopped = time.monotonic()
+        self._account.say(f"{name} stopped")
+        yield
+        time.sleep(max(0.0, seconds - (time.monotonic() - stopped)))
+        part.start(90)
+        self._account.say(f"{name} serves again after {time.monotonic() - stopped:.0f} s")
+
+
+def disturbed(stack: Stack, records: list[EncodedRecord], account: Account) -> Result:
+    harm = Disturber(stack, records, account)
+    harm.publish()
+    harm.kill("ingest-0")
+    harm.kill_half_way()
+    harm.publish()
+    with harm.away("clickhouse", STORE_AWAY_S):
+        harm.kill("ingest-0")
+        harm.kill("correlate-0")
+        harm.publish()
+        working_pid(stack, "ingest-0")
+    harm.kill_half_way()
+    harm.wait_for_a_commit()
+    harm.publish()
+    with harm.away("kafka", 0):
+        pass
+    harm.kill("correlate-0")
+    harm.kill_half_way()
+    harm.publish_rest()
+    assert len(harm.kills) == KILLS
+    assert all(lag for _, lag in harm.kills), f"the worker had nothing to do when it was killed: {harm.kills}"
+    assert len({committed for committed, _ in harm.kills}) >= 3, f"no progress between the kills: {harm.kills}"
     found = result(stack)
-    restarts = {name: platform.part(name).restarts for name in ("ingest-0", "correlate-0", "kafka", "clickhouse")}
+    restarts = {name: stack.part(name).restarts for name in ("ingest-0", "correlate-0", "kafka", "clickhouse")}
     account.say(f"disturbed: {found.stored:,} events stored, {len(found.alerts)} alerts, restarts {restarts}")
     assert restarts["ingest-0"] >= KILLS
     assert restarts["correlate-0"] >= 2

@@ -82,6 +82,6 @@ def test_runs_keep_order_bound_their_size_and_take_turns(monkeypatch: Any) -> No
 
 
 def test_a_batch_looks_like_its_last_record() -> None:
-    batch = PartitionBatch([record(5), record(6)])
+    batch = PartitionBatch([record(5), record(6)], "t", 0)
     assert (batch.topic, batch.partition, batch.offset, batch.timestamp) == ("t", 0, 6, 6)
     assert batch.value is batch
