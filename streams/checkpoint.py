@@ -16,7 +16,7 @@ import pyarrow as pa
 from streams.outbox import Outbox
 from streams.store import Store
 
-MAX_ROWS = 50_000
+MAX_ROWS = 100_000
 MAX_AGE_S = 1.0
 
 

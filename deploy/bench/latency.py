@@ -14,6 +14,7 @@ SECONDS = 8.0
 MAX_RATE = 20_000
 """One Python process paces no more than this."""
 SLICE_S = 0.02
+GENERATED_PER_S = 20_000
 
 
 def publish_steadily(bootstrap: str, schema_ids: dict[str, int], rate: float, seed: int) -> tuple[int, dt.datetime]:
@@ -21,13 +22,20 @@ def publish_steadily(bootstrap: str, schema_ids: dict[str, int], rate: float, se
 
     Returns:
         How many, and the time from which they count: two seconds in, when the load is steady.
+
+    Raises:
+        RuntimeError: the machine was too busy to make the events in time.
     """
     count = int(min(rate, MAX_RATE) * SECONDS)
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5, "compression.type": "zstd"})
-    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
+    # Events carry the times at which they are due, so they must all be made before the first of them.
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=5 + count / GENERATED_PER_S)
     end = start + dt.timedelta(seconds=SECONDS)
     records = generate_encoded(count, seed, FAMILIES, schema_ids, until=end, spread_s=SECONDS)
-    time.sleep(max(0.0, start.timestamp() - time.time()))
+    wait_s = start.timestamp() - time.time()
+    if wait_s < 0:
+        raise RuntimeError(f"making {count:,} events took {-wait_s:.1f} s too long: the machine is too busy to measure")
+    time.sleep(wait_s)
     sent = 0
     while sent < count:
         due = min(count, int((time.time() - start.timestamp()) / SECONDS * count))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -16,23 +15,21 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from deploy.embedded.part import Check
 
-# librdkafka would write connection errors of a broker that is just starting to standard error.
-_QUIET = logging.getLogger("tocsin.kafka-checks")
-_QUIET.addHandler(logging.NullHandler())
-_QUIET.propagate = False
-
-
 def admin(bootstrap: str) -> AdminClient:
-    """An admin client that retries fast and logs nothing."""
-    options: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
-        "reconnect.backoff.ms": 50,
-        "reconnect.backoff.max.ms": 500,
-        "socket.timeout.ms": 5000,
-        "log_level": 0,
-        "error_cb": lambda _: None,
-    }
-    return AdminClient(options, logger=_QUIET)
+    """An admin client that retries fast and logs nothing.
+
+    It has no Python callbacks (``logger``, ``error_cb``): the collector destroys an AdminClient with the interpreter
+    locked, and waits for ever for a thread that wants to call back.
+    """
+    return AdminClient(
+        {
+            "bootstrap.servers": bootstrap,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 500,
+            "socket.timeout.ms": 5000,
+            "log_level": 0,
+        }
+    )
 
 
 def port_answers(host: str, port: int) -> bool:

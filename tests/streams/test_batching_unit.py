@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import faust
+from aiokafka.consumer import fetcher
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
 from faust.types import TP
@@ -31,6 +32,13 @@ def test_faust_has_the_private_surface_that_batching_overrides() -> None:
     for attribute in ("_acked", "_acked_index", "_committed_offset", "_read_offset"):
         assert f"self.{attribute} =" in made, f"faust's Consumer no longer sets {attribute}"
     assert "self._new_offset(tp)" in inspect.getsource(Consumer), "commits no longer ask _new_offset"
+
+
+def test_aiokafka_makes_its_records_where_batching_replaces_them() -> None:
+    assert list(inspect.signature(fetcher.PartitionRecords._consumer_record).parameters) == ["self", "tp", "record"]
+    assert "PartitionRecords(" in inspect.getsource(fetcher.Fetcher), "the fetcher no longer looks the class up by name"
+    parsed = inspect.getsource(fetcher.PartitionRecords._unpack_records)
+    assert "self._consumer_record(tp, record)" in parsed
 
 
 def test_stock_faust_still_needs_the_override() -> None:
