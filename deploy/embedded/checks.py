@@ -7,13 +7,13 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from deploy.embedded.part import Check
+
 
 def admin(bootstrap: str) -> AdminClient:
     """An admin client that retries fast and logs nothing.
