@@ -59,7 +59,10 @@ class Gazetteer:
                 axis=1,
             )
             # Traffic clusters on airports, posts and cities: look each distinct point up once.
-            points, back = np.unique(degrees.round(4), axis=0, return_inverse=True)
+            # A ten thousandth of a degree is some eleven metres.
+            cells = (degrees * 10_000).round().astype(np.int64)
+            _, first, back = np.unique(cells[:, 0] * 10_000_000 + cells[:, 1], return_index=True, return_inverse=True)
+            points = degrees[first]
             chord, index = self._tree.query(
                 _unit_vectors(points[:, 0], points[:, 1]), distance_upper_bound=self._max_chord
             )

@@ -22,10 +22,10 @@ from faust.types import TP
 
 from schemas.settings import Settings
 
-MAX_RECORDS = 5000
+MAX_RECORDS = 10_000
 """Records of one message at most: bounds memory and the latency of a busy partition's neighbours."""
 MAX_FETCH_BYTES = 2 * 1024 * 1024
-STREAM_BUFFER_BATCHES = 8
+STREAM_BUFFER_BATCHES = 4
 
 
 class Record(Protocol):

@@ -63,25 +63,23 @@ class Decoder:
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode record values in order. Never raises for bad input: each bad row becomes a :class:`Refusal`."""
         refused: list[Refusal] = []
-        rows: list[int] = []
+        rows: Sequence[int] = range(len(values))
         bodies: list[bytes] = []
-        ids: list[int] = []
-        own = {each for each in self.schema_ids(values) if self._writer(each) == _Writer(None)}
-        own_prefixes = {b"\0" + each.to_bytes(4, "big"): each for each in own}
-        for index, value in enumerate(values):
-            schema_id = own_prefixes.get(value[:PREFIX_BYTES]) if value else None
-            if schema_id is not None and len(value) <= self._max_bytes:  # type: ignore[arg-type]
-                rows.append(index)
-                bodies.append(value[PREFIX_BYTES:])  # type: ignore[index]
-                ids.append(schema_id)
-                continue
-            read = self._resolve(index, value)
-            if isinstance(read, Refusal):
-                refused.append(read)
-            else:
-                rows.append(index)
-                bodies.append(read[1])
-                ids.append(read[0])
+        ids: Sequence[int]
+        own = self._all_own(values)
+        if own is not None:
+            bodies = [value[PREFIX_BYTES:] for value in values]  # type: ignore[index]
+            ids = [own] * len(values)
+        else:
+            rows, ids = [], []
+            for index, value in enumerate(values):
+                read = self._resolve(index, value)
+                if isinstance(read, Refusal):
+                    refused.append(read)
+                else:
+                    rows.append(index)
+                    ids.append(read[0])
+                    bodies.append(read[1])
         batches: list[pa.RecordBatch] = []
         kept: list[int] = []
         self._decode(bodies, 0, batches, kept, refused, rows, ids)
@@ -93,6 +91,17 @@ class Decoder:
             np.array(ids, dtype=np.uint32)[chosen],
             sorted(refused, key=lambda each: each.index),
         )
+
+    def _all_own(self, values: Sequence[bytes | None]) -> int | None:
+        """The schema id if all records share one, the reader's own, and none is too large: the usual case."""
+        ids = self.schema_ids(values)
+        if len(ids) != 1 or None in values or max(map(len, values)) > self._max_bytes:  # type: ignore[arg-type]
+            return None
+        (schema_id,) = ids
+        prefix = b"\0" + schema_id.to_bytes(4, "big")
+        if self._writer(schema_id) != _Writer(None) or not all(value.startswith(prefix) for value in values):  # type: ignore[union-attr]
+            return None
+        return schema_id
 
     def _writer(self, schema_id: int) -> _Writer:
         known = self._writers.get(schema_id)
@@ -157,8 +166,8 @@ class Decoder:
         batches: list[pa.RecordBatch],
         kept: list[int],
         refused: list[Refusal],
-        rows: list[int],
-        ids: list[int],
+        rows: Sequence[int],
+        ids: Sequence[int],
     ) -> None:
         """Decode ``bodies``, which begin at position ``start`` of all; halve them where the decoder refuses."""
         if not bodies:

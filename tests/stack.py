@@ -114,14 +114,13 @@ class Stack:
 
         for number, record in enumerate(records):
             producer = self._producer(record.compression)
-            place = {} if record.partition is None else {"partition": record.partition}
             producer.produce(
                 record.topic,
                 record.value,
                 record.key,
+                -1 if record.partition is None else record.partition,
                 headers=list(record.headers.items()),
                 on_delivery=noted(number),
-                **place,
             )
             producer.poll(0)
         for producer in self._producers.values():

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from deploy.embedded.part import Check
 
@@ -21,15 +21,17 @@ def admin(bootstrap: str) -> AdminClient:
     It has no Python callbacks (``logger``, ``error_cb``): the collector destroys an AdminClient with the interpreter
     locked, and waits for ever for a thread that wants to call back.
     """
-    return AdminClient(
-        {
-            "bootstrap.servers": bootstrap,
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": 500,
-            "socket.timeout.ms": 5000,
-            "log_level": 0,
-        }
-    )
+    return AdminClient(_client_settings(bootstrap))
+
+
+def _client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
+    return {
+        "bootstrap.servers": bootstrap,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 500,
+        "socket.timeout.ms": 5000,
+        "log_level": 0,
+    }
 
 
 def port_answers(host: str, port: int) -> bool:
@@ -138,7 +140,7 @@ class CommittedProgress:
     ) -> None:
         self.group, self.topics, self.stall_s = group, tuple(topics), stall_s
         self._bootstrap, self._clock = bootstrap, clock
-        self._admin: AdminClient | None = None
+        self._consumer: Consumer | None = None
         self._committed: dict[tuple[str, int], int] = {}
         self._moved_at: dict[tuple[str, int], float] = {}
 
@@ -157,40 +159,28 @@ class CommittedProgress:
     def read(self) -> dict[tuple[str, int], tuple[int, int]]:
         """Committed offset and end per topic and partition; without a commit, the first offset stands for it.
 
+        Asks as a consumer that joins no group: AdminClient's list_consumer_group_offsets makes librdkafka 2.16 abort
+        the whole process, or hang when destroyed, if the broker goes away meanwhile.
+
         Raises:
             confluent_kafka.KafkaException: Kafka cannot be asked.
         """
-        if self._admin is None:
-            self._admin = admin(self._bootstrap)
-        known = self._admin.list_topics(timeout=5).topics
+        if self._consumer is None:
+            self._consumer = Consumer(
+                {**_client_settings(self._bootstrap), "group.id": self.group, "enable.auto.commit": False}
+            )
+        known = self._consumer.list_topics(timeout=5).topics
         partitions = [
             TopicPartition(topic, number)
             for topic in self.topics
             if topic in known
             for number in known[topic].partitions
         ]
-        if not partitions:
-            return {}
-        first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        starts = self._admin.list_offsets(dict.fromkeys(partitions, first), request_timeout=5)
-        ends = self._admin.list_offsets(dict.fromkeys(partitions, last), request_timeout=5)
-        committed = self._read_committed(self._admin)
         found = {}
-        for item in partitions:
-            key = (item.topic, item.partition)
-            start, end = starts[item].result().offset, ends[item].result().offset
-            found[key] = (max(committed.get(key, start), start), end)
+        for item in self._consumer.committed(partitions, timeout=5) if partitions else []:
+            start, end = self._consumer.get_watermark_offsets(TopicPartition(item.topic, item.partition), timeout=5)
+            found[item.topic, item.partition] = (max(item.offset, start), end)
         return found
-
-    def _read_committed(self, client: AdminClient) -> dict[tuple[str, int], int]:
-        asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group)], request_timeout=5)
-        try:
-            answer = asked[self.group].result()
-        except KafkaException as problem:
-            if problem.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # it never got as far as a first commit
-                return {}
-            raise
-        return {(item.topic, item.partition): item.offset for item in answer.topic_partitions or []}
 
     def judge(self, offsets: dict[tuple[str, int], tuple[int, int]]) -> bool | str:
         """True, or why the group counts as stalled, given committed offsets and ends of now."""

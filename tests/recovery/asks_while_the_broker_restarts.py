@@ -1,0 +1,58 @@
+"""Asks for committed offsets without a pause while the broker restarts; run as a process, which must live through it.
+
+With AdminClient's list_consumer_group_offsets librdkafka 2.16 aborted the process at the first restart.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from deploy.embedded.checks import CommittedProgress
+from deploy.embedded.platform import Platform
+from streams.topics import TopicSpec, ensure_topics
+
+ASKING = 4
+RESTARTS = 2
+
+
+def main() -> None:
+    stop = threading.Event()
+    answers = [0] * ASKING
+
+    def ask(number: int, bootstrap: str) -> None:
+        while not stop.is_set():
+            check = CommittedProgress(bootstrap, "tests-group", ["tests.v1"])
+            try:
+                check.read()
+                answers[number] += 1
+            except Exception:  # the broker is away; what counts is that this process lives
+                time.sleep(0.01)
+
+    with Platform(Path(sys.argv[1]), infrastructure=("kafka",)) as platform:
+        settings = platform.start()
+        ensure_topics(settings, [TopicSpec("tests.v1", 4, {})])
+        threads = [
+            threading.Thread(target=ask, args=(number, settings.kafka_bootstrap), daemon=True)
+            for number in range(ASKING)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(RESTARTS):
+            time.sleep(1.5)
+            platform.part("kafka").stop()
+            platform.part("kafka").start(60)
+        before = list(answers)
+        time.sleep(3)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads), "a client hangs"
+        assert all(now > then for now, then in zip(answers, before, strict=True)), "no answers after the restarts"
+    print(f"answers: {answers}")
+
+
+if __name__ == "__main__":
+    main()
