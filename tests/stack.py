@@ -142,6 +142,10 @@ class Stack:
             )
         return self._producers[compression]
 
+    def close(self) -> None:
+        """Let go of the producers, which would complain once the broker is gone."""
+        self._producers.clear()
+
     def ends(self, topic: str) -> dict[int, int]:
         """End offset of each partition."""
         consumer = Consumer({"bootstrap.servers": self.settings.kafka_bootstrap, "group.id": "tests-ends"})
@@ -218,4 +222,8 @@ def running_stack(data_dir: Path, *, workers: bool = True, **fields: Any) -> Ite
         prepared = prepare(settings)
         if workers:
             platform.add_parts(worker_parts(settings))
-        yield Stack(platform, settings, prepared.schema_ids)
+        stack = Stack(platform, settings, prepared.schema_ids)
+        try:
+            yield stack
+        finally:
+            stack.close()

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from random import Random
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ BAD_OF_EACH_KIND = 25
 LARGE_ONES = 3
 DOUBLES = 100
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+Headers = list[tuple[str, bytes | None]]
 COLUMNS = "topic, partition, offset, reason, field, message, partner, size, base64Encode(raw)"
 
 
@@ -76,7 +78,7 @@ def test_good_events_are_stored_once_and_bad_ones_kept_with_their_reason(stack: 
 
     in_store = stack.wait_until(lambda: (found := held()).keys() >= expected.keys() and found, 30, "quarantine filled")
     assert not in_store.keys() & set(positions) - expected.keys(), "a good event is in quarantine"
-    wrong = Counter()
+    wrong: Counter[tuple[str, str, str, str]] = Counter()
     for position, (record, kind) in expected.items():
         reason, field, message, partner, size, raw = in_store[position]
         if (reason, field) != (kind.reason, kind.field):
@@ -89,7 +91,7 @@ def test_good_events_are_stored_once_and_bad_ones_kept_with_their_reason(stack: 
 
     on_topic = {}
     for message in stack.read(QUARANTINE_TOPIC, begin):
-        headers = {name: value.decode() for name, value in message.headers() or []}
+        headers = {name: (value or b"").decode() for name, value in cast("Headers", message.headers() or [])}
         place = (headers["topic"], int(headers["partition"]), int(headers["offset"]))
         on_topic[place] = (headers["reason"], headers["field"], headers["message"], message.value())
     for position, (record, kind) in expected.items():
