@@ -22,10 +22,10 @@ from faust.types import TP
 
 from schemas.settings import Settings
 
-MAX_RECORDS = 10_000
+MAX_RECORDS = 5000
 """Records of one message at most: bounds memory and the latency of a busy partition's neighbours."""
 MAX_FETCH_BYTES = 2 * 1024 * 1024
-STREAM_BUFFER_BATCHES = 4
+STREAM_BUFFER_BATCHES = 8
 
 
 class Record(Protocol):
@@ -102,6 +102,11 @@ class BatchConsumer(aiokafka.Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # A batch spans many offsets: what looks like a gap to Faust lies inside it.
+        return
+
+    def on_buffer_full(self, tp: TP) -> None:
+        # Faust would pause the partition and, with all of them paused, sleep for a second. The stream's queue is
+        # bounded and holds the fetcher back by itself.
         return
 
     def _new_offset(self, tp: TP) -> int | None:

@@ -146,9 +146,9 @@ class Disturber:
                 self.publish()
 
     def wait_for_a_commit(self) -> None:
-        """Wait until the ingest worker commits something more."""
+        """Wait until the ingest worker commits something more, or has nothing left to commit."""
         before = self._stack.lag()
-        self._stack.wait_until(lambda: self._stack.lag() < before, 60, "ingest commits")
+        self._stack.wait_until(lambda: (now := self._stack.lag()) == 0 or now < before, 60, "ingest commits")
 
     def kill(self, name: str) -> None:
         """Kill -9, at a random moment within a second from now once the worker has partitions."""
