@@ -25,6 +25,9 @@ from schemas.settings import Settings
 MAX_RECORDS = 5000
 """Records of one message at most: bounds memory and the latency of a busy partition's neighbours."""
 MAX_FETCH_BYTES = 2 * 1024 * 1024
+FETCH_MAX_WAIT_MS = 50
+"""How long a fetch may wait for data. While busy partitions are being worked off, the client asks for the idle ones
+alone and sends nothing else to that broker until the answer: Faust's fixed 1,500 ms held everything up for so long."""
 STREAM_BUFFER_BATCHES = 8
 
 
@@ -89,12 +92,24 @@ class BatchSchema(faust.Schema[None, PartitionBatch]):
         return message.value  # type: ignore[no-any-return]
 
 
+class BatchConsumerThread(aiokafka.AIOKafkaConsumerThread):
+    """The thread that fetches, with a short long-poll."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+
 class BatchConsumer(aiokafka.Consumer):
     """Commits, per partition, the end of the unbroken prefix of acknowledged batches and nothing beyond."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._open: dict[TP, deque[int]] = defaultdict(deque)
         super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> Any:
         self._open[tp].append(record.offset)
@@ -160,7 +175,7 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
         store="memory://",
         web_enabled=False,
         datadir=str(datadir),
-        # None: aiokafka's own limit starved all but one of 2,000 partitions for 20 s.
+        # With few records a poll all but one of 2,000 partitions starved for 20 s; with no limit a backlog fills memory.
         broker_max_poll_records=40_000,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
