@@ -175,7 +175,8 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
         store="memory://",
         web_enabled=False,
         datadir=str(datadir),
-        # With few records a poll all but one of 2,000 partitions starved for 20 s; with no limit a backlog fills memory.
+        # With few records a poll all but one of 2,000 partitions starved for 20 s; with no limit a backlog fills
+        # memory.
         broker_max_poll_records=40_000,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
