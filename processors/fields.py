@@ -114,10 +114,6 @@ class EventBatch:
         factor = pc.fill_null(pc.take(factors, currency.indices), 100.0)
         return Column(pc.divide(pc.cast(self.table.column("amount_minor"), pa.float64()), factor))
 
-    def rows_as_dicts(self, rows: Rows) -> list[dict[str, Any]]:
-        """Events at ``rows`` as plain dicts (timestamps as aware UTC datetimes are not made: they stay naive UTC)."""
-        return self.table.take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]
-
 
 def _descend(array: pa.Array, path: list[str]) -> Column | None:
     for name in path:

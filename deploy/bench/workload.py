@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,6 @@ CORRELATIONS = 10
 _NAMESPACE = uuid.UUID("b6f1d6de-5a6f-5a8b-9d4e-0f4c8a2f8f11")
 
 Condition = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What a run measures; ``rules`` is the folder of the generated rule files."""
-
-    events: int
-    rules: Path
-    seed: int
 
 
 def write_rules(folder: Path, count: int, seed: int) -> Path:
