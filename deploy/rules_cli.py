@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from processors.rulebook import Correlation, Detection, Rulebook, RuleError, load
 from schemas.settings import Settings
@@ -45,7 +45,7 @@ def list_rules(rules: Rules = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([_plain(rule, book) for rule in alerting], indent=2))
         return
-    table = Table("level", "rule", "kind", "reads", "id")
+    table = Table("level", "rule", "kind", "reads", Column("id", no_wrap=True, min_width=36))
     for rule in alerting:
         plain = _plain(rule, book)
         table.add_row(plain["level"], plain["title"], plain["type"], ", ".join(plain["families"]), plain["id"])
