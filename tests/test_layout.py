@@ -33,7 +33,7 @@ HERE = re.compile(r"/[w]ork/|/[t]mp/w/|/[r]oot/|/[h]ome/[a-z]")
 def files() -> list[Path]:
     """Files of the repository: committed or about to be, ignored ones left out."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        ["git", "ls-files", "--cached", "-z"],
         cwd=ROOT,
         capture_output=True,
         text=True,
