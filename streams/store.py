@@ -35,7 +35,8 @@ def connect(settings: Settings, *, reader: bool = False, database: str | None = 
         database=settings.clickhouse_database if database is None else database,
         # A session would let only one query run at a time.
         autogenerate_session_id=False,
-        compress=False,
+        # The HTTP client handles each byte in Python: a third of them costs less, although ClickHouse has more to do.
+        compress="lz4",
         connect_timeout=5,
         send_receive_timeout=60,
     )
