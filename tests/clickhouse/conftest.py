@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,3 +127,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with server.http() as client:
+        yield client
+
+
+@pytest.fixture
+def table(server: Server) -> Iterator[str]:
+    """An empty table ``(a Int64, s String)``."""
+    name = f"t_{uuid.uuid4().hex}"
+    server.query(f"CREATE TABLE {name} (a Int64, s String) ENGINE = MergeTree ORDER BY a")
+    yield name
+    server.query(f"DROP TABLE {name}")

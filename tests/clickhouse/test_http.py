@@ -9,7 +9,7 @@ import json
 import struct
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -21,21 +21,6 @@ import pytest
 import zstandard
 
 from tests.clickhouse.conftest import FULL, READER, Server
-
-
-@pytest.fixture(scope="module")
-def http(server: Server) -> Iterator[httpx.Client]:
-    with server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def table(server: Server) -> Iterator[str]:
-    """An empty table ``(a Int64, s String)``."""
-    name = f"t_{uuid.uuid4().hex}"
-    server.query(f"CREATE TABLE {name} (a Int64, s String) ENGINE = MergeTree ORDER BY a")
-    yield name
-    server.query(f"DROP TABLE {name}")
 
 
 def test_health_needs_no_user(server: Server) -> None:

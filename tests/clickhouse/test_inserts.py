@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -15,22 +14,6 @@ import pytest
 import zstandard
 
 from deploy.clickhouse.compression import BlockDecoder, BlockEncoder
-from tests.clickhouse.conftest import Server
-
-
-@pytest.fixture(scope="module")
-def http(server: Server) -> Iterator[httpx.Client]:
-    with server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def table(server: Server) -> Iterator[str]:
-    """An empty table ``(a Int64, s String)``."""
-    name = f"t_{uuid.uuid4().hex}"
-    server.query(f"CREATE TABLE {name} (a Int64, s String) ENGINE = MergeTree ORDER BY a")
-    yield name
-    server.query(f"DROP TABLE {name}")
 
 
 @pytest.mark.parametrize(
