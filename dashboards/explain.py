@@ -22,8 +22,8 @@ _OPERATORS: Final = {
     "neq": "other than",
 }
 _SAID_ELSEWHERE: Final = {
-    *("type", "condition", "group", "group_by", "op", "threshold", "observed", "timespan_s", "by_rule", "rule_version"),
-    *("situation", "met"),
+    *("type", "condition", "group", "group_by", "bounds", "observed", "timespan_s", "by_rule", "rule_version"),
+    *("situation", "met", "first_fired_us"),
 }
 
 
@@ -89,6 +89,11 @@ def position_of(item: Evidence) -> str:
     return f"{item.topic} [{item.partition}] @ {item.offset}"
 
 
+def clauses_of(item: Evidence) -> str:
+    """The clauses of the base rule that the event met, as the rule writes them."""
+    return "; ".join(item.clauses)
+
+
 def matched_of(item: Evidence) -> tuple[tuple[str, str], ...]:
     """The fields that met the base rule, with their values."""
     return tuple((name, as_text(value)) for name, value in item.matched.items())
@@ -120,8 +125,8 @@ def account_of(alert: Alert) -> list[tuple[str, str]]:
     if alert.rule.condition:
         pairs.append(("Condition", alert.rule.condition))
     if "observed" in explain:
-        operator = _OPERATORS.get(str(explain.get("op")), str(explain.get("op", "")))
-        needed = f" (needed: {operator} {as_text(explain['threshold'])})" if "threshold" in explain else ""
+        bounds = [f"{_OPERATORS.get(op, op)} {as_text(number)}" for op, number in explain.get("bounds", [])]
+        needed = f" (needed: {' and '.join(bounds)})" if bounds else ""
         pairs.append(("Observed", as_text(explain["observed"]) + needed))
     if alert.rule.timespan_s:
         pairs.append(("Window", duration(alert.rule.timespan_s)))

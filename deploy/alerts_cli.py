@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from confluent_kafka import KafkaException
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -24,6 +26,7 @@ from dashboards.explain import (
     age,
     as_text,
     between,
+    clauses_of,
     in_order,
     matched_of,
     place_of,
@@ -33,8 +36,10 @@ from dashboards.explain import (
     steps_of,
 )
 from dashboards.palette import EXERCISE_COLOUR, LEVEL_COLOURS, LEVELS, tlp_label
+from deploy.replay import Replayed, book_of, replay
 from schemas.alerts import Alert, Evidence
 from schemas.settings import Settings
+from streams.store import connect
 
 app = typer.Typer(help="Alerts and what they rest on.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -200,8 +205,45 @@ def _hidden(alert: Alert) -> list[Text]:
 
 
 @app.command()
-def explain(alert_id: AlertId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Explain one alert: which rule version, which values met which condition, and how long each step took."""
+def explain(
+    alert_id: AlertId,
+    replayed: Annotated[
+        bool, typer.Option("--replay", help="Fetch the very records again and put them through the rule again.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Explain one alert: which rule version, which values met which clause, and how long each step took.
+
+    With --replay its records are fetched from Kafka, or from ClickHouse where Kafka holds them no more, and the rule
+    runs on them again, in the version that fired: exit status 3 where it does not fire.
+    """
+    again = _replay(alert_id, data_dir) if replayed else None
+    if as_json and again:
+        typer.echo(json.dumps({**_record(alert_id, data_dir), "replay": asdict(again)}, indent=2, ensure_ascii=False))
+    else:
+        _explain(alert_id, as_json, data_dir, again)
+    if again and not again.fires:
+        raise typer.Exit(3)
+
+
+def _record(alert_id: str, data_dir: Path | None) -> dict[str, Any]:
+    with _readable_errors():
+        store = open_store(data_dir)
+        return dict(json.loads(store.record(store.resolve(alert_id)) or "{}"))
+
+
+def _replay(alert_id: str, data_dir: Path | None) -> Replayed:
+    alert = Alert.model_validate(_record(alert_id, data_dir))
+    settings = Settings.load(data_dir)
+    try:
+        return replay(settings, connect(settings, reader=True), alert, book_of(settings, alert))
+    except (KafkaException, TimeoutError, LookupError, ClickHouseError) as error:
+        typer.echo(f"cannot replay: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _explain(alert_id: str, as_json: bool, data_dir: Path | None, again: Replayed | None) -> None:
     alert = _load(alert_id, as_json, data_dir)
     if alert is None:
         return
@@ -216,6 +258,9 @@ def explain(alert_id: AlertId, as_json: AsJson = False, data_dir: DataDir = None
     blocks: list[RenderableType] = [_headline(alert), Text("\nWhy it fired", style="bold"), account]
     blocks += [Text("\nHow long it took", style="bold"), steps, Text("\nEvidence, in order of time", style="bold")]
     blocks += [_evidence_block(number, item, alert) for number, item in enumerate(in_order(alert), start=1)]
+    if again:
+        blocks += [Text("\nReplayed", style="bold"), _text(again.message)]
+        blocks += [_text(f"{event_id} is found nowhere any more") for event_id in again.gone]
     Console().print(*blocks, *_hidden(alert))
 
 
@@ -230,7 +275,9 @@ def _evidence_block(number: int, item: Evidence, alert: Alert) -> Table:
     if item.summary:
         block.add_row("", _text(item.summary))
     block.add_row("", _text(f"{position_of(item)}, event {item.event_id}", "dim"))
-    block.add_row("", _text(f"met the rule '{item.rule_title}' with"))
+    block.add_row(
+        "", _text(f"met the rule '{item.rule_title}'" + (f": {clauses_of(item)}; " if item.clauses else " ") + "with")
+    )
     for name, value in item.matched.items():
         block.add_row("", _text(f"  {name} = {as_text(value)}"))
     raised = "the alert was raised" if item.ingested_at <= alert.created_at else "the alert had been raised before"

@@ -65,14 +65,14 @@ def generate_encoded(
         KeyError: a family has no schema id.
     """
     end = until or dt.datetime.now(dt.UTC)
-    templates = _templates(min(n, distinct), seed, families, schema_ids, end)
+    drafts = templates(min(n, distinct), seed, families, schema_ids, end)
     last_us = int(end.timestamp() * 1_000_000)
     step_us = spread_s * 1_000_000 / max(n - 1, 1)
     rng = random.Random(seed)
     records: list[EncodedRecord] = []
-    for number, (topic, key, head, precision, tail) in enumerate(itertools.islice(itertools.cycle(templates), n)):
+    for number, (topic, key, head, precision, tail) in enumerate(itertools.islice(itertools.cycle(drafts), n)):
         micros = last_us - int((n - 1 - number) * step_us)
-        event_id, time = uuid7(micros // 1000, rng.getrandbits(74)).encode(), _varint(micros)
+        event_id, time = uuid7(micros // 1000, rng.getrandbits(74)).encode(), varint(micros)
         records.append((topic, key, b"".join((head, event_id, time, precision, time, tail))))
     return records
 
@@ -144,15 +144,16 @@ def _drain(producer: Producer, patience_s: float = 60.0) -> None:
         left = still
 
 
-def _templates(
+def templates(
     n: int, seed: int, families: Sequence[str], schema_ids: Mapping[str, int], now: dt.datetime
 ) -> list[Template]:
+    """``n`` encoded background events, each cut where its id and times are; ``now`` (aware, UTC) bounds their times."""
     parsed = {family: fastavro.parse_schema(load_schema(family)) for family in families}
-    templates: list[Template] = []
+    found: list[Template] = []
     for family, event in itertools.islice(_mixed(seed, families, now), n):
         topic, key, value = _encoded(family, event, parsed, schema_ids)
-        templates.append((topic, key, value[: _ID.start], value[_PRECISION:_PUBLISHED], value[_TAIL:]))
-    return templates
+        found.append((topic, key, value[: _ID.start], value[_PRECISION:_PUBLISHED], value[_TAIL:]))
+    return found
 
 
 def _encoded(
@@ -183,7 +184,7 @@ def _mixed(seed: int, families: Sequence[str], now: dt.datetime) -> Iterator[tup
             yield next(streams[partner])
 
 
-def _varint(micros: int) -> bytes:
+def varint(micros: int) -> bytes:
     """Avro long of exactly ``_TIME_BYTES`` bytes."""
     if not _MICRO_RANGE[0] <= micros < _MICRO_RANGE[1]:
         raise ValueError(f"time {micros} us since 1970 is outside the years 1979 to 3111, which take 8 bytes")

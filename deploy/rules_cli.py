@@ -3,45 +3,91 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
-from processors.rulebook import Correlation, Detection, Rulebook, RuleError, load
+from deploy.rules_backtest_cli import backtest
+from deploy.rules_deploy_cli import deploy, deployed
+from deploy.rules_run_cli import run
+from processors import rule_tests
+from processors.patterns import is_linear
+from processors.predicates import Op, in_words, leaves
+from processors.rule_check import faults
+from processors.rule_files import RuleError, load
+from processors.rule_lint import cost, findings
+from processors.rulebook import Correlation, Rule, Rulebook
 from schemas.settings import Settings
 
-app = typer.Typer(help="Sigma rules: check, list, show.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Sigma rules: check, test, run on files, back-test, deploy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (run, backtest, deploy, deployed):
+    app.command()(command)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Rules = Annotated[Path | None, typer.Option("--rules", help="Rule file or folder (default: the shipped rules).")]
 
 
+IgnoreLogsource = Annotated[
+    bool, typer.Option("--ignore-logsource", help="Take rules of other products: every rule reads every event.")
+]
+
+
 @app.command()
-def check(paths: Annotated[list[Path], typer.Argument(help="Rule files or folders.")], as_json: AsJson = False) -> None:
-    """Load rules as the workers would; exit status 1 with file, line and reason when one cannot be used."""
-    try:
-        book = load(paths)
-    except RuleError as error:
-        if as_json:
-            typer.echo(json.dumps({"ok": False, "path": str(error.path), "line": error.line, "reason": error.reason}))
-        else:
-            Console(stderr=True).print(f"[bold red]refused[/] {error}", highlight=False)
-        raise typer.Exit(1) from error
-    summary = {"ok": True, "detections": len(book.detections), "correlations": len(book.correlations)}
-    typer.echo(
-        json.dumps(summary | {"version": book.version})
-        if as_json
-        else f"ok: {len(book.detections)} detections and {len(book.correlations)} correlations, version {book.version}"
-    )
+def check(
+    paths: Annotated[list[Path], typer.Argument(help="Rule files or folders.")],
+    ignore_logsource: IgnoreLogsource = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load rules as the workers would, run their inline tests, and look for what cannot work or costs too much.
+
+    Exit status 1 with file, line and reason of everything that is wrong. ``--json`` has the cost of each rule as well.
+
+    Example: tocsin rules check processors/rules
+    """
+    errors: list[RuleError] = []
+    book = load(paths, ignore_logsource, errors)
+    tests = rule_tests.run(book)
+    errors += [] if errors else faults(book)
+    # What we want of our own rules says nothing about those of others.
+    warnings = [] if ignore_logsource else [each for each in findings(book) if each.level == "warning"]
+    notes = [{"rule": each.path, "note": each.message} for each in warnings] + [
+        {"rule": rule.meta.path, "note": f"{leaf}: Python's regular expressions run it, not in linear time"}
+        for rule in book.detections
+        for leaf in leaves(rule.condition)
+        if leaf.op is Op.RE and not is_linear(str(leaf.value))
+    ]
+    found = [{"path": str(each.path), "line": each.line, "reason": each.reason} for each in errors]
+    summary = {"detections": len(book.detections), "correlations": len(book.correlations), "tests": len(tests)}
+    if as_json:
+        first = found[0] if found else {"version": book.version}
+        costs = [asdict(each) for each in cost(book)]
+        typer.echo(json.dumps({"ok": not found, **first, **summary, "notes": notes, "costs": costs, "errors": found}))
+    else:
+        console = Console(stderr=True)
+        for error in errors:
+            console.print(f"[bold red]refused[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        for note in notes:
+            console.print(f"[yellow]note[/] {escape(note['rule'])}: {escape(note['note'])}", highlight=False)
+        counts = ", ".join(f"{number} {what}" for what, number in summary.items())
+        scans = sum(each.matching == "scan" for each in cost(book))
+        typer.echo(f"{len(found)} wrong; {counts}" if found else f"ok: {counts}, {scans} scans; version {book.version}")
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command("list")
 def list_rules(rules: Rules = None, as_json: AsJson = False) -> None:
     """List the rules that can lead to an alert."""
     book = _load(rules)
-    alerting = [rule for rule in book.rules if isinstance(rule, Correlation) or rule.alerts]
+    alerting = [rule for rule in book.rules if rule.alerts]
     if as_json:
         typer.echo(json.dumps([_plain(rule, book) for rule in alerting], indent=2))
         return
@@ -79,13 +125,11 @@ def _load(rules: Path | None) -> Rulebook:
     try:
         return load([rules or Settings.load().rules_path])
     except RuleError as error:
-        Console(stderr=True).print(f"[bold red]refused[/] {error}", highlight=False)
+        Console(stderr=True).print(f"[bold red]refused[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
-def _plain(rule: Detection | Correlation, book: Rulebook) -> dict[str, Any]:
-    by_id = book.by_id()
-    bases = [by_id[base] for base in rule.bases] if isinstance(rule, Correlation) else [rule]
+def _plain(rule: Rule, book: Rulebook) -> dict[str, Any]:
     meta = rule.meta
     return {
         "id": meta.id,
@@ -94,13 +138,13 @@ def _plain(rule: Detection | Correlation, book: Rulebook) -> dict[str, Any]:
         "level": meta.level,
         "version": meta.version,
         "type": rule.type if isinstance(rule, Correlation) else "detection",
-        "families": sorted({base.family for base in bases if isinstance(base, Detection)}),
+        "families": sorted({detection.family for detection in book.leaves_of(meta.id)}),
         "description": meta.description,
-        "condition": rule.condition_text if isinstance(rule, Correlation) else str(rule.condition),
+        "condition": rule.condition_text if isinstance(rule, Correlation) else in_words(rule.condition),
         "group_by": list(rule.group_by) if isinstance(rule, Correlation) else [],
-        "base_rules": [base.meta.title for base in bases] if isinstance(rule, Correlation) else [],
+        "base_rules": [book.by_id[base].meta.title for base in rule.watched] if isinstance(rule, Correlation) else [],
         "tags": list(meta.tags),
         "falsepositives": list(meta.false_positives),
-        **{name: str(value) for name, value in meta.tocsin.items()},
+        **{name: str(value) for name, value in meta.tocsin.items() if name not in ("tests", "correlation")},
         "path": meta.path,
     }

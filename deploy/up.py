@@ -50,7 +50,8 @@ def up(
     with Platform(data_dir, reporter=ConsoleReporter(console)) as platform, platform.signals():
         settings = platform.start()
         console.print("tocsin: topics, schemas and tables", highlight=False)
-        prepare(settings)
+        if rules := prepare(settings).rules:
+            console.print(f"tocsin: {rules}", highlight=False)
         port = platform.port("web", WEB_PORT)
         settings = platform.update_endpoints(web_url=f"http://127.0.0.1:{port}/")
         platform.add_parts([*worker_parts(settings), web_part(settings, port)])

@@ -11,7 +11,8 @@ from pathlib import Path
 import faust
 
 from processors.app import correlate_app, ingest_app
-from processors.rulebook import RuleError, load
+from processors.rule_files import RuleError
+from processors.ruleset import RuleSetWatcher
 from schemas.settings import Settings
 
 APPS = {"ingest": ingest_app, "correlate": correlate_app}
@@ -26,11 +27,10 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = Settings.load(arguments.data_dir)
     try:
-        rulebook = load([settings.rules_path])
+        app = APPS[arguments.worker](settings, RuleSetWatcher(settings), arguments.instance)
     except RuleError as error:
         print(f"rules not usable: {error}", file=sys.stderr)
         return 2
-    app = APPS[arguments.worker](settings, rulebook, arguments.instance)
     # A fetch makes ten thousands of record objects that die together: looking for cycles among them finds none.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -16,6 +18,7 @@ from faust.types import TP
 from processors.correlate_worker import CorrelateWorker
 from processors.ingest_worker import TOPICS, IngestWorker
 from processors.rulebook import Rulebook
+from processors.ruleset import RuleSetWatcher
 from schemas.alerts import SIGNALS_TOPIC
 from schemas.settings import Settings
 from streams.batching import BatchConsumer, BatchSchema, batch_app
@@ -25,12 +28,16 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 70
 
 
-def ingest_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> faust.App:
-    """Faust application that ingests every event topic. ``instance`` tells workers of the group apart."""
+def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0") -> faust.App:
+    """Faust application that ingests every event topic. ``instance`` tells workers of the group apart.
+
+    Raises:
+        RuleError: nothing is deployed, and the rule files cannot be used.
+    """
     name = f"ingest-{instance}"
-    worker = IngestWorker(settings, rulebook, name)
     app = batch_app(settings.ingest_group, settings, name)
-    _wire(app, worker, TOPICS, settings, name)
+    worker = IngestWorker(settings, watcher.current(), name, lambda where: _consumer(app).committed_metadata(where))
+    _wire(app, worker, TOPICS, settings, name, watcher, worker.use)
 
     @app.task  # type: ignore[untyped-decorator]
     async def checkpoints() -> None:
@@ -38,47 +45,91 @@ def ingest_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> f
 
     @app.task  # type: ignore[untyped-decorator]
     async def watermarks() -> None:
-        await _or_stop("watermarks", worker.report_watermarks(lambda topic, number: _idle(app, TP(topic, number))))
+        await _or_stop("watermarks", worker.report_watermarks(lambda *where: _consumer(app).idle(TP(*where))))
 
     return app
 
 
-def correlate_app(settings: Settings, rulebook: Rulebook, instance: str = "0") -> faust.App:
-    """Faust application that correlates the signals."""
+def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0") -> faust.App:
+    """Faust application that correlates the signals.
+
+    Raises:
+        RuleError: nothing is deployed, and the rule files cannot be used.
+    """
     name = f"correlate-{instance}"
-    app = batch_app(settings.correlate_group, settings, name)
-    _wire(app, CorrelateWorker(settings, rulebook, name), (SIGNALS_TOPIC,), settings, name)
+    # A group is read and written anew with each batch that touches it: few larger batches cost less than many.
+    app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
+    worker = CorrelateWorker(settings, watcher, name)
+    # It looks at the watcher itself, before each batch.
+    _wire(app, worker, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
     return app
 
 
 def _wire(
-    app: faust.App, worker: IngestWorker | CorrelateWorker, topics: tuple[str, ...], settings: Settings, name: str
+    app: faust.App,
+    worker: IngestWorker | CorrelateWorker,
+    topics: tuple[str, ...],
+    settings: Settings,
+    name: str,
+    watcher: RuleSetWatcher,
+    use: Callable[[Rulebook], None],
 ) -> None:
+    mark = Mark(settings.data_dir / "run" / f"{name}.json", worker.metrics.serve(settings.metrics_port))
+
+    def note_rules() -> None:
+        if mark.content.get("rules") != worker.rules_version:
+            worker.metrics.rules.clear()
+            worker.metrics.rules.labels(worker.rules_version).set(1)
+            mark.write(rules=worker.rules_version)
+            log.info("rule set %s in force", worker.rules_version)
+
     async def consume(stream: Any) -> None:
         async for event in stream.noack().events():
             await _or_stop("batch", worker.handle(event.value, event.ack))
+            note_rules()
 
     app.agent(app.topic(*topics, schema=BatchSchema()), name=name)(consume)
 
     async def sample() -> None:
         await _or_stop("metrics", worker.sample_metrics(lambda: _lag(app)))
 
-    port = worker.metrics.serve(settings.metrics_port)
-    mark = settings.data_dir / "run" / f"{name}.json"
-    mark.parent.mkdir(parents=True, exist_ok=True)
+    def switch(rulebook: Rulebook) -> None:
+        use(rulebook)
+        note_rules()
+
+    async def rules() -> None:
+        await _or_stop("rules", watcher.watch(switch))
 
     async def revoked(*_: Any, **__: Any) -> None:
-        worker.partitions_changed()
+        worker.partitions_revoked()
 
     async def assigned(*arguments: Any, **_: Any) -> None:
-        worker.partitions_changed()
         partitions: set[TP] = arguments[1]
-        content = {"pid": os.getpid(), "metrics_port": port, "partitions": len(partitions)}
-        mark.write_text(json.dumps(content))
+        worker.partitions_assigned((each.topic, each.partition) for each in partitions)
+        mark.write(partitions=len(partitions))
 
+    watcher.on_refused = worker.metrics.rules_refused.inc
+    note_rules()
     app.task(sample)
+    app.task(rules)
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
+
+
+class Mark:
+    """A file by which others see that the worker runs: pid, metrics port, partitions, version of its rules."""
+
+    def __init__(self, path: Path, port: int) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self.content: dict[str, Any] = {"pid": os.getpid(), "metrics_port": port, "partitions": 0}
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, **changes: Any) -> None:
+        with self._lock:
+            self.content |= changes
+            complete = self._path.with_suffix(".tmp")
+            complete.write_text(json.dumps(self.content))
+            complete.replace(self._path)
 
 
 async def _or_stop(what: str, work: Coroutine[Any, Any, None]) -> None:
@@ -95,13 +146,6 @@ async def _or_stop(what: str, work: Coroutine[Any, Any, None]) -> None:
         logging.shutdown()
         sys.stderr.flush()
         os._exit(EXIT_FAILED)
-
-
-def _idle(app: faust.App, tp: TP) -> bool:
-    """Whether the partition has been read up to its end."""
-    end = _consumer(app).highwater(tp)
-    read = _consumer(app)._read_offset.get(tp)
-    return end is not None and read is not None and read + 1 >= end
 
 
 def _lag(app: faust.App) -> dict[tuple[str, int], int]:

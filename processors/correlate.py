@@ -1,271 +1,376 @@
-"""Sliding event-time windows over signals: which situations exist, and what each consists of.
+"""The signals of one correlation and group: which windows fire, and which situations there are.
 
-The signals of one correlation and group, ordered by event time, fall into *situations*: runs in which no two neighbours
-lie farther apart than the timespan. A window [t - timespan, t], bounds included, is looked at for each time t at which
-a signal occurred; where the condition holds, the window fires and its signals are evidence. A situation with evidence
-is one alert; it grows while the situation lasts, and a new one begins after the window has been empty. All of this is
-a function of the set of signals alone, so any order of arrival, replay or repetition ends in the same alerts.
-Conditions are gt and gte, which more signals can only make true.
+``SEMANTICS.md`` says in words what this computes. Everything is a function of the set of signals, and for absence of
+how far event time has come, so any order of arrival, replay or repetition ends in the same situations.
 """
 
 from __future__ import annotations
 
 import bisect
-import datetime as dt
-import itertools
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
 from processors.rulebook import Correlation
+from processors.windows import Number, Window, as_position, distance_km, window_of
 from schemas.alerts import Evidence, Signal
 
 MAX_EVIDENCE = 200
-"""Evidence kept per alert: the earliest. ``evidence_total`` counts the rest."""
-MAX_SIGNALS = 10_000
-"""Signals kept per situation; beyond it the earliest that are no evidence go, and ``capped`` counts them."""
+"""Pieces of evidence kept per alert: the earliest. ``evidence_total`` counts the rest."""
 SECOND_US = 1_000_000
+HOUR_US = 3600 * SECOND_US
+NEVER = 1 << 62
 
 SortKey = tuple[int, str, str, str, str]
+Target = tuple[str, tuple[str, ...], str | None]
+"""A window of a correlation above: its rule id, the values of its group, and the value that it looks at."""
+Sent = tuple[str, int, list[Target]]
+"""What the correlations above were told of a firing: alert id, checksum of the evidence, and to whom."""
+Withdrawn = tuple[str, int, list[Target]]
+"""What they were told and is not so any more: alert id, event time of the firing, and to whom."""
 
 
 class Held:
-    """A signal in a window, and whether it is evidence."""
+    """A signal in a group. ``since`` is the start of the evidence when the window that ends here fires; ``shown`` is
+    its evidence as an alert shows it, once one has, and ``row`` what the state writes of it."""
 
-    __slots__ = ("fired", "key", "signal")
+    __slots__ = (
+        "at",
+        "event_id",
+        "evidence",
+        "fired",
+        "observed",
+        "partner",
+        "row",
+        "rule_id",
+        "sent",
+        "shown",
+        "since",
+        "value",
+        "values",
+    )
 
-    def __init__(self, signal: Signal, fired: bool = False) -> None:
-        self.signal, self.fired = signal, fired
-        # Total order: event time, then ids, so that equal times order alike everywhere.
-        self.key: SortKey = (signal.occurred_us, signal.partner, signal.event_id, signal.rule_id, signal.value or "")
+    def __init__(self, at: int, partner: str, event_id: str, rule_id: str, value: str | None, evidence: bytes) -> None:
+        self.at, self.partner, self.event_id, self.rule_id, self.value = at, partner, event_id, rule_id, value
+        self.evidence = evidence
+        self.fired = False
+        self.since: int | None = None
+        self.observed: Number = 0
+        self.values: frozenset[str] | None = None
+        self.sent: Sent | None = None
+        self.shown: Evidence | None = None
+        self.row: bytes | None = None
 
     @property
-    def at(self) -> int:
-        """Event time, microseconds since 1970 UTC."""
-        return self.signal.occurred_us
+    def key(self) -> SortKey:
+        """Identity and total order: event time, then ids, so that equal times order alike everywhere."""
+        return (self.at, self.partner, self.event_id, self.rule_id, self.value or "")
+
+    def clear(self) -> None:
+        if self.since is not None:
+            self.since, self.observed, self.values, self.row = None, 0, None, None
+
+
+def at_of(held: Held) -> int:
+    return held.at
 
 
 @dataclass
-class Situation:
-    """A run of signals without a gap of more than the timespan; ``start`` and ``end`` are event times, microseconds."""
+class Told:
+    """What the world was told under one alert id. ``anchor`` is the time of its earliest evidence, ``last`` that
+    evidence once the alert is retracted; ``dropped`` counts evidence that is no longer held."""
 
+    version: int
+    status: Literal["open", "superseded", "retracted"]
+    anchor: int
+    created_us: int
+    superseded_by: str | None = None
+    dropped: int = 0
+    last: bytes = b""
+
+
+@dataclass
+class Run:
+    """Signals of one situation: no neighbours farther apart than the timespan. ``dirty``: its evidence changed."""
+
+    held: list[Held]
     start: int
     end: int
-    held: list[Held] = field(default_factory=list)
-    fired_total: int = 0
-    peak: int = 0
-    alert_id: str | None = None
-    supersedes: list[str] = field(default_factory=list)
-    created_at: dt.datetime | None = None
-    capped: int = 0
-    joined: bool = False
-    """Two situations with alerts became one and the alerts do not say so yet."""
+    dirty: bool = False
 
-    def insert(self, signal: Held) -> bool:
-        """Add in order; False when it is already there."""
-        place = bisect.bisect_left(self.held, signal.key, key=lambda each: each.key)
-        if place < len(self.held) and self.held[place].key == signal.key:
-            return False
-        self.held.insert(place, signal)
-        self.start, self.end = min(self.start, signal.at), max(self.end, signal.at)
-        return True
+    def evidence(self) -> list[Held]:
+        """What made its windows fire, earliest first."""
+        return [each for each in self.held if each.fired]
 
-    def absorb(self, other: Situation) -> None:
-        """Take in a situation that a signal in between has joined to this one."""
-        self.held = sorted((*self.held, *other.held), key=lambda each: each.key)
-        self.start, self.end = min(self.start, other.start), max(self.end, other.end)
-        self.fired_total += other.fired_total
-        self.peak = max(self.peak, other.peak)
-        self.capped += other.capped
-        self.joined = self.joined or other.joined or bool(other.alert_id)
-        self.supersedes = sorted({*self.supersedes, *other.supersedes, *([other.alert_id] if other.alert_id else [])})
-        known = [each for each in (self.created_at, other.created_at) if each]
-        self.created_at = min(known, default=None)
-
-    def evidence(self) -> list[Evidence]:
-        """What made the windows fire, earliest first, at most ``MAX_EVIDENCE``."""
-        fired = (each.signal for each in self.held if each.fired)
-        return [signal.record() for signal in itertools.islice(fired, MAX_EVIDENCE)]
+    def firings(self) -> list[Held]:
+        return [each for each in self.held if each.since is not None]
 
 
 class Group:
-    """All live situations of one correlation and group, in order of time and never within a timespan of each other."""
+    """All that is held of one correlation and one value of its group."""
 
-    def __init__(self, correlation: Correlation, values: dict[str, str], exercise: bool) -> None:
+    def __init__(self, correlation: Correlation, values: tuple[str, ...], exercise: bool) -> None:
         self.correlation, self.values, self.exercise = correlation, values, exercise
-        self.situations: list[Situation] = []
-        self._span = correlation.timespan_s * SECOND_US
+        self.held: list[Held] = []
+        self.told: dict[str, Told] = {}
+        self.withdrawn: list[Withdrawn] = []
+        self.removed: list[Held] = []
+        self._tail: tuple[Window, int, int] | None = None
+        self.bridges: list[tuple[int, int]] = []
+        self.clock = -NEVER
+        self.revision = 0
+        self.capped = 0
+        self.span = correlation.timespan_s * SECOND_US
 
-    def add(self, signals: Iterable[Signal]) -> list[Situation]:
-        """Take in signals in any order; returns the situations whose alert has to be told anew."""
-        touched: dict[int, tuple[int, int]] = {}
+    def add(self, signals: Iterable[Signal]) -> list[Run]:
+        """Take in signals in any order; returns the runs that may have to be told anew."""
+        low, high = NEVER, -NEVER
+        touched: set[int] = set()
         for signal in signals:
-            held = Held(signal)
-            situation = self._home(held.at)
-            if situation.insert(held):
-                low, high = touched.get(id(situation), (held.at, held.at))
-                touched[id(situation)] = (min(low, held.at), max(high, held.at))
-        grown = []
-        for situation in self.situations:
-            if id(situation) in touched:
-                # Joining may have thrown away the range of an absorbed neighbour: then look at everything.
-                low, high = touched[id(situation)] if len(touched) == 1 else (situation.start, situation.end)
-                if self._evaluate(situation, low, high) or situation.joined:
-                    grown.append(situation)
-                self._cap(situation)
-        return grown
+            at = self._apply(signal, touched)
+            if at is not None:
+                low, high = min(low, at), max(high, at)
+        if low > high:
+            return []
+        runs = self._evaluate(low, high, touched)
+        for run in runs:
+            # What was at an edge of the run, or held two of them together, lies outside of what is left.
+            near = (run.start - self.span, run.end + self.span)
+            run.dirty = run.dirty or any(near[0] <= each.at <= near[1] for each in self.removed)
+        return runs
 
-    def _home(self, at: int) -> Situation:
-        """The situation that a signal at this time belongs to, joining those that it connects."""
-        near = [each for each in self.situations if each.start - self._span <= at <= each.end + self._span]
-        if not near:
-            home = Situation(at, at)
-            self.situations.append(home)
-            self.situations.sort(key=lambda each: each.start)
-            return home
-        home, *others = near
-        for other in others:
-            home.absorb(other)
-            self.situations.remove(other)
-        return home
+    def _apply(self, signal: Signal, touched: set[int]) -> int | None:
+        """Insert, replace or remove; returns the event time where something changed."""
+        new = Held(signal.occurred_us, signal.partner, signal.event_id, signal.rule_id, signal.value, signal.evidence)
+        place = bisect.bisect_left(self.held, new.key, key=lambda each: each.key)
+        known = self.held[place] if place < len(self.held) and self.held[place].key == new.key else None
+        if signal.withdrawn:
+            if known is None:
+                return None
+            del self.held[place]
+            self._tail = None
+            self.removed.append(known)
+        elif known is None:
+            if place < len(self.held):
+                self._tail = None
+            self.held.insert(place, new)
+        elif not signal.partner and known.evidence != new.evidence:
+            # Only a correlation's signal may say more on a second telling; an event is what it was.
+            known.evidence, known.shown = new.evidence, None
+            touched.add(id(known))
+        else:
+            return None
+        return new.at
 
-    def _evaluate(self, situation: Situation, low: int, high: int) -> bool:
-        """Look again at the windows that end at a time in [low, high + timespan]; True when evidence was added."""
-        held = situation.held
-        first = bisect.bisect_left(held, low - self._span, key=lambda each: each.at)
-        window = _Window(self.correlation)
-        left, right, grew = first, first, False
-        while right < len(held) and held[right].at <= high + self._span:
-            end = held[right].at
+    def advance(self, low_us: int) -> list[Run]:
+        """Event time has passed ``low_us``; decides what waited for absence."""
+        before, self.clock = self.clock, max(self.clock, low_us)
+        if self.correlation.type != "absence" or self.clock == before:
+            return []
+        return self._evaluate(max(before, -HOUR_US * 10**6) - self.span, self.clock - self.span, set())
+
+    def _evaluate(self, low: int, high: int, touched: set[int]) -> list[Run]:
+        """Look again at every window that a change between ``low`` and ``high`` can affect."""
+        span = self.span
+        first, last = self._slice(low - span, high + span)
+        marks = [(each, each.since, each.observed, each.values) for each in self.held[first:last]]
+        match self.correlation.type:
+            case "absence":
+                self._absences(first, last)
+            case "travel":
+                self._journeys(*self._slice(low, high + span))
+            case _:
+                self._windows(low, high + span)
+        flipped = self._flag(low - span, high + span)
+        flipped |= touched
+        flipped |= {
+            id(each)
+            for each, since, observed, values in marks
+            if (each.since, each.observed, each.values) != (since, observed, values)
+        }
+        found = []
+        for run in self.runs():
+            if run.start <= high + span and run.end >= low - span:
+                run.dirty = any(id(each) in flipped for each in run.held)
+                found.append(run)
+        return found
+
+    def _slice(self, low: int, high: int) -> tuple[int, int]:
+        """Indexes of what is held from ``low`` to ``high``, both included."""
+        return bisect.bisect_left(self.held, low, key=at_of), bisect.bisect_right(self.held, high, key=at_of)
+
+    def _windows(self, low: int, high: int) -> None:
+        """Ask the windows that end from ``low`` to ``high``."""
+        held, tail = self.held, self._tail
+        if tail is not None and held[tail[2] - 1].at < low:
+            window, left, right = tail
+        else:
+            left = right = bisect.bisect_left(held, low - self.span, key=at_of)
+            window = window_of(self.correlation)
+        while right < len(held) and held[right].at <= high:
+            start, end = right, held[right].at
             while right < len(held) and held[right].at == end:
                 window.enter(held[right])
                 right += 1
-            while held[left].at < end - self._span:
+            while held[left].at < end - self.span:
                 window.leave(held[left])
                 left += 1
             if end < low:
                 continue
-            count = window.count()
-            if self._holds(count):
-                situation.peak = max(situation.peak, count)
-                for each in held[left:right]:
-                    if not each.fired:
-                        each.fired = grew = True
-                        situation.fired_total += 1
-        return grew
+            for each in held[start:right]:
+                each.clear()
+            firing = window.observe()
+            if firing is not None:
+                last = held[right - 1]
+                last.since, last.observed, last.values = end - self.span, firing.observed, firing.values
+                last.row = None
+        # What comes in order goes on from here, without looking at all of the window again.
+        self._tail = (window, left, right) if right == len(held) and right else None
 
-    def _holds(self, count: int) -> bool:
-        threshold = self.correlation.threshold
-        return count > threshold if self.correlation.op == "gt" else count >= threshold
+    def _absences(self, first: int, last: int) -> None:
+        absent = set(self.correlation.absent)
+        for place in range(first, last):
+            each = self.held[place]
+            each.clear()
+            if each.rule_id in absent or each.at + self.span >= self.clock:
+                continue
+            start, end = self._slice(each.at, each.at + self.span)
+            alone = not any(other.rule_id in absent for other in self.held[start:end])
+            # One mark for all signals of that time: what follows is the same for each of them.
+            if alone and self._slice(each.at, each.at)[1] == place + 1:
+                each.since, each.row = each.at, None
 
-    def _cap(self, situation: Situation) -> None:
-        excess = len(situation.held) - MAX_SIGNALS
-        if excess > 0:
-            kept, dropped = [], 0
-            for each in situation.held:
-                if dropped < excess and not each.fired:
+    def _journeys(self, first: int, last: int) -> None:
+        for each in self.held[first:last]:
+            each.clear()
+        for place in range(max(first, 1), last):
+            before, here = self.held[place - 1], self.held[place]
+            speed = self._speed(before, here)
+            if speed is not None:
+                # The mark of a window sits on the last signal of its end, so that it reaches all of that time.
+                end = self.held[self._slice(here.at, here.at)[1] - 1]
+                end.since = before.at if end.since is None else min(end.since, before.at)
+                end.observed, end.row = max(end.observed, speed), None
+
+    def _speed(self, before: Held, here: Held) -> Number | None:
+        """Speed in km/h at which no one travels, from one sighting to the next; None where it can have been."""
+        one, other, elapsed = as_position(before.value), as_position(here.value), here.at - before.at
+        if one is None or other is None or elapsed > self.span:
+            return None
+        km = distance_km(one, other)
+        if km < self.correlation.min_distance_km or km * HOUR_US <= self.correlation.max_speed_kmh * elapsed:
+            return None
+        return Fraction(round(km * HOUR_US / elapsed) if elapsed else round(km))
+
+    def _flag(self, low: int, high: int) -> set[int]:
+        """Mark the signals from ``low`` to ``high`` that lie in a window that fires; returns those that changed."""
+        _, place = self._slice(low, high + self.span)
+        reach, by_value = NEVER, dict[str | None, int]()
+        flipped = set()
+        while place:
+            place -= 1
+            each = self.held[place]
+            if each.at < low:
+                break
+            if each.since is not None:
+                if each.values is None:
+                    reach = min(reach, each.since)
+                else:
+                    by_value |= {value: min(by_value.get(value, NEVER), each.since) for value in each.values}
+            if each.at > high:
+                continue
+            fired = reach <= each.at or by_value.get(each.value, NEVER) <= each.at
+            if fired != each.fired:
+                each.fired, each.row = fired, None
+                flipped.add(id(each))
+        return flipped
+
+    def runs(self) -> Iterator[Run]:
+        """The situations, earliest first."""
+        held, span, place, count = self.held, self.span, 0, len(self.held)
+        while place < count:
+            start, begin = place, held[place].at
+            end = begin
+            while True:
+                while place < count and held[place].at - end <= span:
+                    end = max(end, held[place].at)
+                    place += 1
+                # Where earlier signals were given up, the situation went on although nothing of it is held.
+                further = max((b[1] for b in self.bridges if b[0] <= end + span), default=end)
+                if further <= end or further < begin:
+                    break
+                end = further
+            yield Run(held[start:place], begin, end)
+
+    def cap(self) -> int:
+        """Give up the earliest signals beyond ``max_signals``, evidence that is shown last; returns how many."""
+        excess = len(self.held) - self.correlation.max_signals
+        if excess <= 0:
+            return 0
+        return self._drop(lambda _: True, excess)
+
+    def expire(self, horizon_us: int) -> bool:
+        """Forget what no signal at or after ``horizon_us`` can reach; True when anything went."""
+        span, before = self.span, len(self.held) + len(self.told) + len(self.withdrawn)
+        if self.held and self.held[0].at + span >= horizon_us and not self.withdrawn:
+            return False
+        live: list[Held] = []
+        gone: list[Run] = []
+        for run in self.runs():
+            if run.end + span < horizon_us:
+                gone.append(run)
+            else:
+                live += run.held
+        if gone:
+            self.held, self._tail = live, None
+            last = max(run.end for run in gone)
+            self.bridges = [each for each in self.bridges if each[1] > last]
+            self.told = {key: each for key, each in self.told.items() if each.anchor > last}
+        if not self.held:
+            self.told = {key: each for key, each in self.told.items() if each.anchor + span >= horizon_us}
+        self.withdrawn = [each for each in self.withdrawn if each[1] + span >= horizon_us]
+        if self.held and self.held[0].at < horizon_us - span:
+            self._drop(lambda each: each.at < horizon_us - span, len(self.held))
+        return len(self.held) + len(self.told) + len(self.withdrawn) < before
+
+    def _drop(self, may_go: Callable[[Held], bool], most: int) -> int:
+        """Drop up to ``most`` of the earliest signals that may go, but none of the evidence that alerts show."""
+        kept: list[Held] = []
+        dropped = 0
+        for run in list(self.runs()):
+            shown, ids = 0, [each for each in self.told.values() if run.start <= each.anchor <= run.end]
+            until = None
+            for each in run.held:
+                shown += each.fired
+                if dropped < most and may_go(each) and not (each.fired and shown <= MAX_EVIDENCE):
                     dropped += 1
+                    until = each.at
+                    for told in ids:
+                        told.dropped += each.fired
                 else:
                     kept.append(each)
-            situation.held, situation.capped = kept, situation.capped + dropped
+            if until is not None and kept:
+                self.bridges = [b for b in self.bridges if not run.start <= b[0] <= run.end] + [(run.start, until)]
+        self.held, self._tail = kept, None
+        return dropped
 
-    def expire(self, horizon: int) -> bool:
-        """Forget what no signal at or after event time ``horizon`` can reach; True when anything went.
-
-        ``horizon`` is the low watermark less the allowed lateness, in microseconds.
-        """
-        before = len(self.situations)
-        self.situations = [each for each in self.situations if each.end + self._span >= horizon]
-        changed = len(self.situations) < before
-        for situation in self.situations:
-            if situation.held and situation.held[0].at < horizon - self._span:
-                kept, evidence = [], 0
-                for each in situation.held:
-                    evidence += each.fired
-                    if each.at >= horizon - self._span or (each.fired and evidence <= MAX_EVIDENCE):
-                        kept.append(each)
-                changed = changed or len(kept) < len(situation.held)
-                situation.held = kept
-        return changed
-
-
-class _Window:
-    """What a window holds while it slides: distinct events, values or base rules."""
-
-    def __init__(self, correlation: Correlation) -> None:
-        self._type = correlation.type
-        self._seen: Counter[Any] = Counter()
-
-    def _thing(self, held: Held) -> Any:
-        match self._type:
-            case "event_count":
-                return held.signal.partner, held.signal.event_id
-            case "value_count":
-                return held.signal.value
-            case _:
-                return held.signal.rule_id
-
-    def enter(self, held: Held) -> None:
-        self._seen[self._thing(held)] += 1
-
-    def leave(self, held: Held) -> None:
-        thing = self._thing(held)
-        self._seen[thing] -= 1
-        if not self._seen[thing]:
-            del self._seen[thing]
-
-    def count(self) -> int:
-        return len(self._seen) - (None in self._seen)
-
-
-def dump(group: Group) -> bytes:
-    """A group's state for the changelog; :func:`restore` reads it back."""
-    return orjson.dumps(
-        {
-            "group": group.values,
-            "exercise": group.exercise,
-            "situations": [
-                {
-                    "start": each.start,
-                    "end": each.end,
-                    "fired_total": each.fired_total,
-                    "peak": each.peak,
-                    "alert_id": each.alert_id,
-                    "supersedes": each.supersedes,
-                    "created_at": each.created_at,
-                    "capped": each.capped,
-                    "held": [[h.fired, orjson.Fragment(h.signal.to_json())] for h in each.held],
-                }
-                for each in group.situations
-            ],
-        }
-    )
-
-
-def restore(correlation: Correlation, state: bytes) -> Group:
-    """Rebuild a group from :func:`dump`.
-
-    Raises:
-        ValueError: the bytes are not a state of this version.
-    """
-    content = orjson.loads(state)
-    group = Group(correlation, content["group"], content["exercise"])
-    for each in content["situations"]:
-        created = each["created_at"]
-        group.situations.append(
-            Situation(
-                each["start"],
-                each["end"],
-                [Held(Signal.from_content(content), fired) for fired, content in each["held"]],
-                each["fired_total"],
-                each["peak"],
-                each["alert_id"],
-                each["supersedes"],
-                dt.datetime.fromisoformat(created) if created else None,
-                each["capped"],
-            )
+    def due(self, lateness_us: int) -> int:
+        """Event time that the low watermark must pass before anything is to be done here unasked."""
+        last = max(
+            *(each.at for each in self.held[-1:]),
+            *(each.anchor for each in self.told.values()),
+            *(at for _, at, _ in self.withdrawn),
+            *(end for _, end in self.bridges),
+            *(-NEVER, -NEVER),
         )
-    return group
+        expiry = last + self.span + lateness_us
+        if self.correlation.type == "absence":
+            absent = set(self.correlation.absent)
+            waiting = (
+                each.at + self.span
+                for each in self.held
+                if each.rule_id not in absent and each.at + self.span >= self.clock
+            )
+            return min(expiry, min(waiting, default=expiry))
+        return expiry

@@ -11,43 +11,90 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import orjson
 
-from processors.alerts import from_detection, from_situation
-from processors.correlate import Group, dump, restore
+from processors.conclude import Effects
+from processors.correlator import Correlator, GroupKey
 from processors.ingest_worker import sample_metrics
-from processors.rulebook import Correlation, Detection, Rulebook
-from processors.sink import alert_rows, evidence_rows
-from schemas.alerts import ALERTS_TOPIC, STATE_TOPIC, Alert, Signal
+from processors.rulebook import Rulebook
+from processors.ruleset import RuleSetWatcher
+from processors.sink import EvidenceKey, alert_rows, evidence_rows
+from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Alert, Signal
 from schemas.settings import Settings
 from streams.batching import PartitionBatch
 from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.state import read_partition
 from streams.store import Store
-from streams.watermarks import SECOND_US, LowWatermark
+from streams.watermarks import LowWatermark, event_partitions
 
 log = logging.getLogger(__name__)
 
-EXPIRE_EVERY_S = 10.0
-GroupKey = tuple[str, str]
+LOWS_KEY = "\x1elows"
+REPEAT_S = 5.0
+RETELL_S = 0.25
+MAX_STORED = 100_000
+"""Pieces of evidence that are remembered as stored."""
+Report = dict[str, Any]
+"""``watermarks`` by partition, and ``furthest``, the highest event time seen in any of them."""
+
+
+class Shard:
+    """One partition of ``signals.v1``: its windows, and how far event time has come for each depth of correlation."""
+
+    def __init__(self, correlator: Correlator, partitions: int) -> None:
+        self.correlator = correlator
+        self.lows = {1: LowWatermark(frozenset(event_partitions(partitions)))}
+        self._expected = partitions
+
+    def report(self, report: Report) -> None:
+        """Take in how far event time has come: in partitions of event topics, or in one of this topic at a depth."""
+        events: dict[str, int | None] = {}
+        for name, mark in report["watermarks"].items():
+            topic, _, depth = name.partition("#")
+            if not depth:
+                events[topic] = mark
+                continue
+            level = int(depth) + 1
+            if level not in self.lows:
+                names = (f"{SIGNALS_TOPIC}/{each}#{depth}" for each in range(self._expected))
+                self.lows[level] = LowWatermark(frozenset(names))
+            self.lows[level].report({name: mark})
+        if events:
+            self.lows[1].report(events, report.get("furthest"))
+
+    def passed(self) -> dict[int, int]:
+        """Event time by depth of correlation that has been passed; it never goes back, whoever reported it."""
+        found = self.correlator.lows
+        for depth, low in sorted(self.lows.items()):
+            if low.value is not None:
+                found[depth] = max(low.value, found.get(depth, low.value))
+        return found
 
 
 class CorrelateWorker:
-    """Windows of the partitions of ``signals.v1`` that this worker owns."""
+    """Windows of the partitions of ``signals.v1`` that this worker owns, under the rules that ``watcher`` knows of."""
 
-    def __init__(self, settings: Settings, rulebook: Rulebook, name: str) -> None:
+    def __init__(self, settings: Settings, watcher: RuleSetWatcher, name: str) -> None:
         self.metrics = Metrics()
         self._settings, self._name = settings, name
-        self._rules = rulebook.by_id()
+        self._watcher, self._book = watcher, watcher.current()
+        self._known = _fingerprints(self._book)
         self._outbox = Outbox(settings.kafka_bootstrap, name)
         self._store = Store(settings, self.metrics.store_retries.inc)
-        self._groups: dict[int, dict[GroupKey, Group]] = {}
-        self._low = LowWatermark()
-        self._next_expiry = 0.0
+        self._shards: dict[int, Shard] = {}
+        self._stored: set[EvidenceKey] = set()
+        self._waiting: dict[str, Alert] = {}
+        self._told_at: dict[str, float] = {}
+        self._passed: dict[int, tuple[dict[str, int], float]] = {}
+
+    @property
+    def rules_version(self) -> str:
+        """Version of the rulebook in use."""
+        return self._book.version
 
     async def handle(self, batch: PartitionBatch, ack: Callable[[], None]) -> None:
         """Process one batch of signals and acknowledge it once its effects are durable.
@@ -56,120 +103,145 @@ class CorrelateWorker:
             DeliveryFailedError: Kafka gave up on a record; the caller must stop the worker.
         """
         started = time.perf_counter()
-        partition = batch.partition
-        alerts: list[Alert] = []
-        if partition not in self._groups:
-            alerts += await self._restore(partition)
-        alone, grouped = self._read(batch)
+        signals, reports = self._read(batch)
+        await self._switch({each.fingerprint for each in signals})
         now = dt.datetime.now(dt.UTC)
-        for signal in alone:
-            rule = self._rules.get(signal.rule_id)
-            if isinstance(rule, Detection):
-                alerts.append(from_detection(rule, signal, now))
-        for key, signals in grouped.items():
-            group = self._group(partition, key, signals[0])
-            if group is None:
-                continue
-            for situation in group.add(signals):
-                alerts += from_situation(group, situation, now)
-            self._keep(partition, key, group)
-        self._expire()
+        partition = batch.partition
+        shard = self._shards.get(partition)
+        if shard is None:
+            shard = await self._take_over(partition, now)
+        if batch.end.stale:
+            return  # another worker may write this state by now
+        self._shards[partition] = shard
+        effects = shard.correlator.add(signals, now)
+        self._keep(partition, shard.correlator.changed())
+        for report in reports:
+            shard.report(report)
+        passed = shard.passed()
+        if passed != shard.correlator.lows:
+            # After the states that these signals led to, and before what is given up because of it: whatever part of
+            # this survives a crash, a signal that comes again either finds its window or is known to be behind it.
+            self._outbox.send(STATE_TOPIC, orjson.dumps(list(passed.items())), key=LOWS_KEY, partition=partition)
+        for depth, low in passed.items():
+            effects.extend(shard.correlator.advance(low, now, depth))
+        self._keep(partition, shard.correlator.changed())
         await self._outbox.delivered()
-        await self._tell(alerts)
+        await self._tell(effects)
+        self._keep(partition, shard.correlator.given_up())
+        self._pass_on(partition, passed)
+        self._count(shard)
+        self.metrics.batch_records.observe(len(batch))
         self.metrics.stage_seconds.labels("correlate").observe(time.perf_counter() - started)
         ack()
 
-    def _read(self, batch: PartitionBatch) -> tuple[list[Signal], dict[GroupKey, list[Signal]]]:
-        """Signals that alert by themselves, and the others by correlation and group."""
-        alone: list[Signal] = []
-        grouped: dict[GroupKey, list[Signal]] = defaultdict(list)
+    async def _switch(self, fingerprints: set[str]) -> None:
+        """Go over to the rules in force, also where signals of new ones are the first that is heard of them."""
+        if not fingerprints <= self._known:
+            await asyncio.to_thread(self._watcher.refresh)
+        if self._watcher.rulebook is not self._book:
+            self._book = self._watcher.rulebook
+            self._known = _fingerprints(self._book)
+            for shard in self._shards.values():
+                shard.correlator.use(self._book)
+        # What is still unknown is of rules that are no longer in force: not to be asked for again.
+        self._known |= fingerprints
+
+    def _read(self, batch: PartitionBatch) -> tuple[list[Signal], list[Report]]:
+        """The signals, and the reports of watermarks among them."""
+        signals: list[Signal] = []
+        reports: list[Report] = []
         for record in batch:
+            value = record.value or b""
             try:
-                content = orjson.loads(record.value or b"")
-                if "watermarks" in content:
-                    self._low.report(content["watermarks"])
-                    continue
-                signal = Signal.from_content(content)
-            except (ValueError, TypeError, KeyError) as error:
+                if value.startswith(b"{"):
+                    reports.append(orjson.loads(value))
+                else:
+                    signals.append(Signal.from_bytes(value))
+            except (ValueError, TypeError, KeyError, IndexError) as error:
                 self.metrics.broken_signals.inc()
                 log.error("%s/%d/%d is no signal: %s", batch.topic, batch.partition, record.offset, error)
-                continue
-            if signal.correlation_id:
-                # A drill never completes a live pattern, nor the other way round.
-                live = "exercise" if signal.exercise else "live"
-                grouped[signal.correlation_id, "\x1f".join([live, *signal.group.values()])].append(signal)
-            else:
-                alone.append(signal)
-        return alone, grouped
+        return signals, reports
 
-    def _group(self, partition: int, key: GroupKey, signal: Signal) -> Group | None:
-        group = self._groups[partition].get(key)
-        if group is None:
-            rule = self._rules.get(key[0])
-            if not isinstance(rule, Correlation):
-                return None
-            group = self._groups[partition][key] = Group(rule, signal.group, signal.exercise)
-        return group
+    def _keep(self, partition: int, states: dict[GroupKey, bytes | None]) -> None:
+        for (fingerprint, text), state in states.items():
+            self._outbox.send(STATE_TOPIC, state, key=f"{fingerprint}\x1e{text}", partition=partition)
 
-    def _keep(self, partition: int, key: GroupKey, group: Group | None) -> None:
-        state = dump(group) if group is not None and group.situations else None
-        self._outbox.send(STATE_TOPIC, state, key="\x1e".join(key), partition=partition)
-
-    async def _restore(self, partition: int) -> list[Alert]:
-        """Read the partition's state back; returns the live alerts, to be told again."""
+    async def _take_over(self, partition: int, now: dt.datetime) -> Shard:
+        """Read the partition's state back, and tell again what its last owner may not have come to tell."""
         started = time.monotonic()
+        shard = Shard(Correlator(self._book, self._settings.allowed_lateness_s), self._settings.topic_partitions)
         stored = await asyncio.to_thread(read_partition, self._settings.kafka_bootstrap, STATE_TOPIC, partition)
-        groups: dict[GroupKey, Group] = {}
-        alerts: list[Alert] = []
-        now = dt.datetime.now(dt.UTC)
-        for raw_key, state in stored.items():
-            rule_id, _, values = raw_key.decode().partition("\x1e")
-            rule = self._rules.get(rule_id)
-            if isinstance(rule, Correlation):
-                group = groups[rule_id, values] = restore(rule, state)
-                for situation in group.situations:
-                    if situation.alert_id:
-                        alerts += from_situation(group, situation, now)
-        self._groups[partition] = groups
-        log.info(
-            "partition %d: %d groups and %d alerts restored in %.1f s",
-            partition,
-            len(groups),
-            len(alerts),
-            time.monotonic() - started,
-        )
-        return alerts
+        lows = dict(orjson.loads(stored.pop(LOWS_KEY.encode(), b"[]")))
+        states = (((key[0], key[2]), state) for raw, state in stored.items() if (key := raw.decode().partition("\x1e")))
+        effects = shard.correlator.restore(states, lows, now)
+        seconds = time.monotonic() - started
+        log.info("partition %d: %d groups, %d alerts in %.1f s", partition, len(stored), len(effects.alerts), seconds)
+        await self._tell(effects)
+        return shard
 
-    def _expire(self) -> None:
-        """Give up what no event that is still in time can reach."""
-        if time.monotonic() < self._next_expiry or self._low.value is None:
-            return
-        self._next_expiry = time.monotonic() + EXPIRE_EVERY_S
-        horizon = self._low.value - self._settings.allowed_lateness_s * SECOND_US
-        for partition, groups in self._groups.items():
-            for key in [key for key, group in groups.items() if group.expire(horizon)]:
-                self._keep(partition, key, groups[key])
-                if not groups[key].situations:
-                    del groups[key]
-        self.metrics.groups.set(sum(map(len, self._groups.values())))
+    def _pass_on(self, partition: int, passed: dict[int, int]) -> None:
+        """Tell the correlations above how far those below have come here; what they conclude went out before."""
+        deepest = max((each.depth for each in self._book.correlations), default=1)
+        report = {f"{SIGNALS_TOPIC}/{partition}#{depth}": low for depth, low in passed.items() if depth < deepest}
+        before, at = self._passed.get(partition, ({}, 0.0))
+        # Repeated, for a worker that has just taken over has not heard it.
+        if report and (report != before or time.monotonic() - at > REPEAT_S):
+            self._passed[partition] = (report, time.monotonic())
+            value = orjson.dumps({"watermarks": report})
+            for each in range(self._settings.topic_partitions):
+                self._outbox.send(SIGNALS_TOPIC, value, partition=each)
 
-    async def _tell(self, alerts: list[Alert]) -> None:
-        if not alerts:
+    def _count(self, shard: Shard) -> None:
+        counts = shard.correlator.counts
+        for (what, rule_id), number in counts.items():
+            self.metrics.windows.labels(what, rule_id).inc(number)
+        counts.clear()
+        self.metrics.groups.set(sum(size for each in self._shards.values() for _, size in each.correlator.sizes()))
+
+    def _due(self, alerts: list[Alert]) -> list[Alert]:
+        """What is to be told now: first and last words at once, a growing alert a few times a second. What waits is
+        told with one of the next batches, or by whoever takes over."""
+        now = time.monotonic()
+        self._waiting.update((alert.alert_id, alert) for alert in alerts)
+        due = [
+            alert
+            for key, alert in self._waiting.items()
+            if alert.status != "open" or now - self._told_at.get(key, -RETELL_S) >= RETELL_S
+        ]
+        if len(self._told_at) > MAX_STORED:
+            self._told_at.clear()
+        for alert in due:
+            del self._waiting[alert.alert_id]
+            self._told_at[alert.alert_id] = now
+        return due
+
+    async def _tell(self, effects: Effects) -> None:
+        for signal in effects.signals:
+            self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
+        told = self._due(effects.alerts)
+        if not told:
             return
-        latest = {(alert.alert_id, alert.version): alert for alert in alerts}
-        for alert in latest.values():
-            self._outbox.send(ALERTS_TOPIC, alert.model_dump_json().encode(), key=alert.alert_id)
+        records = [alert.model_dump_json() for alert in told]
+        for alert, record in zip(told, records, strict=True):
+            self._outbox.send(ALERTS_TOPIC, record.encode(), key=alert.alert_id)
             self.metrics.alerts.labels(alert.rule.id).inc()
-        told = list(latest.values())
-        await self._store.insert([("alert_evidence", evidence_rows(told)), ("alerts", alert_rows(told))])
+        if len(self._stored) > MAX_STORED:
+            self._stored.clear()
+        rows = [("alert_evidence", evidence_rows(told, self._stored)), ("alerts", alert_rows(told, records))]
+        await self._store.insert(rows)
         await self._outbox.delivered()
         now = time.time()
         for alert in told:
             self.metrics.alert_latency_seconds.observe(max(now - alert.published_at.timestamp(), 0.0))
 
-    def partitions_changed(self) -> None:
-        """To be called when partitions are assigned or revoked: state is read anew from its topic."""
-        self._groups.clear()
+    def partitions_revoked(self) -> None:
+        """To be called when all partitions are taken away: their state is read anew from its topic."""
+        self._shards.clear()
+        self._waiting.clear()
+        self._passed.clear()
+
+    def partitions_assigned(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """To be called with all partitions that are ours now."""
 
     async def sample_metrics(self, lag: Callable[[], dict[tuple[str, int], int]], every_s: float = 5.0) -> None:
         """Write the metrics to ClickHouse for ever."""
@@ -177,3 +249,8 @@ class CorrelateWorker:
 
     def close(self) -> None:
         self._outbox.close()
+
+
+def _fingerprints(book: Rulebook) -> set[str]:
+    """What signals of these rules may carry: that of their correlation, or the version of a detection by itself."""
+    return {each.fingerprint for each in book.correlations} | {each.meta.version for each in book.detections}

@@ -30,6 +30,11 @@ class Places:
     place: pa.StringArray
     continent: pa.StringArray
 
+    def take(self, rows: np.ndarray) -> Places:
+        """Some of the rows, in that order."""
+        chosen = pa.array(rows)
+        return Places(*(each.take(chosen) for each in (self.lat, self.lon, self.country, self.place, self.continent)))
+
 
 class Gazetteer:
     """k-d tree over the unit vectors of GeoNames places of at least 15,000 inhabitants; built once a process."""

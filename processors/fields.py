@@ -7,8 +7,9 @@ units; ``geo.country``, ``geo.place``, ``geo.continent`` and ``geo.h3`` come fro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import h3
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processors.currencies import minor_unit_factor
-from processors.enrich import Places
+from processors.enrich import Places, gazetteer
 from schemas.registry import load_schema
 
 GEO_FIELDS = ("geo.country", "geo.place", "geo.continent", "geo.h3")
@@ -52,19 +53,37 @@ class Column:
 
 
 class EventBatch:
-    """Valid events of one family in reader-schema form, row by row beside the places that enrichment found."""
+    """Valid events of one family in reader-schema form."""
 
-    def __init__(self, family: str, table: pa.RecordBatch, places: Places) -> None:
-        self.family, self.table, self.places = family, table, places
+    def __init__(self, family: str, table: pa.RecordBatch) -> None:
+        self.family, self.table = family, table
         self.num_rows: int = table.num_rows
         self.header: pa.StructArray = table.column(0)
         self._columns: dict[str, Column | None] = {}
+
+    @cached_property
+    def places(self) -> Places:
+        """Row by row what enrichment finds; looked up when first asked for."""
+        return gazetteer().locate(self.header.field("location"))
+
+    def places_of(self, rows: Rows) -> Places:
+        """What enrichment finds for some rows, without looking up the others."""
+        if "places" in self.__dict__:
+            return self.places.take(rows)
+        return gazetteer().locate(self.header.field("location").take(pa.array(rows)))
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None when the family has no such field."""
         if name not in self._columns:
             self._columns[name] = self._find(name)
         return self._columns[name]
+
+    def names(self) -> Iterator[str]:
+        """Names of the columns that hold text of the event itself, those of entities by the types that occur."""
+        for field in self.table.schema:
+            yield from _text_names(field.name, field.type)
+        for kind in pc.unique(self.header.field("entities").flatten().field("type")).to_pylist():
+            yield f"entity.{kind}"
 
     def _find(self, name: str) -> Column | None:
         if name.startswith("entity."):
@@ -115,6 +134,17 @@ class EventBatch:
         return Column(pc.divide(pc.cast(self.table.column("amount_minor"), pa.float64()), factor))
 
 
+def _text_names(name: str, kind: pa.DataType) -> Iterator[str]:
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _text_names(f"{name}.{field.name}", field.type)
+    elif pa.types.is_list(kind):
+        if not pa.types.is_struct(kind.value_type):
+            yield from _text_names(name, kind.value_type)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        yield name
+
+
 def _descend(array: pa.Array, path: list[str]) -> Column | None:
     for name in path:
         if not pa.types.is_struct(array.type) or array.type.get_field_index(name) < 0:
@@ -129,6 +159,7 @@ def _descend(array: pa.Array, path: list[str]) -> Column | None:
     return Column(array)
 
 
+@cache
 def field_exists(family: str, name: str) -> bool:
     """Whether events of ``family`` can have a value under ``name``; used to refuse rules with misspelt fields."""
     schema = load_schema(family)

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.enrich import gazetteer
 from processors.fields import EventBatch
 from processors.matcher import Matcher
 from processors.rulebook import Rulebook
@@ -23,7 +22,7 @@ from schemas.registry import RegisteredSchema, family_of
 from streams.batching import PartitionBatch
 from streams.decode import Decoder
 from streams.refusal import Reason, Refusal
-from streams.watermarks import Watermarks
+from streams.watermarks import SECOND_US, Watermarks
 
 MAX_ISOLATED = 100
 """Records of one batch that may be refused because processing them failed."""
@@ -52,15 +51,25 @@ class Ingest:
         watermarks: Watermarks,
         lookup: Callable[[int], RegisteredSchema | None],
         max_event_bytes: int,
+        allowed_lateness_s: int,
+        store: bool = True,
     ) -> None:
-        self._limits, self._watermarks = limits, watermarks
+        self._limits, self._watermarks, self._store = limits, watermarks, store
         self._lookup, self._max_bytes = lookup, max_event_bytes
         self._decoders: dict[str, Decoder] = {}
-        self._signals = SignalMaker(rulebook)
+        self._lateness_us = allowed_lateness_s * SECOND_US
+        self._signals = SignalMaker(rulebook, allowed_lateness_s)
         families = {detection.family for detection in rulebook.detections}
         self._matchers = {
             family: Matcher([each for each in rulebook.detections if each.family == family]) for family in families
         }
+
+    def under(self, rulebook: Rulebook) -> Ingest:
+        """The same under another rulebook: watermarks and decoders go on. Takes seconds for thousands of rules."""
+        lateness_s = self._lateness_us // SECOND_US
+        other = Ingest(rulebook, self._limits, self._watermarks, self._lookup, self._max_bytes, lateness_s, self._store)
+        other._decoders = self._decoders
+        return other
 
     def process(self, batch: PartitionBatch, now: dt.datetime) -> Outcome:
         """Process consecutive records of one partition at time ``now`` (aware, UTC).
@@ -75,11 +84,14 @@ class Ingest:
         return self._isolate(batch, now, budget)
 
     def _isolate(self, batch: PartitionBatch, now: dt.datetime, budget: list[int]) -> Outcome:
+        before = self._watermarks.metadata(batch.topic, batch.partition)
         try:
             return self._process(batch, now)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # panics of native libraries do not derive from Exception
+            # Else the first half would be judged by event times of the second.
+            self._watermarks.restore(batch.topic, batch.partition, before)
             if len(batch) == 1:
                 budget[0] -= 1
                 if budget[0] < 0:
@@ -94,7 +106,7 @@ class Ingest:
         decoder = self._decoders.get(family)
         if decoder is None:
             decoder = self._decoders[family] = Decoder(family, self._lookup, self._max_bytes)
-        decoded = decoder.decode([record.value for record in batch])
+        decoded = decoder.decode(batch.values)
         passed, invalid = validate(family, decoded.table, now, self._limits)
         refused = decoded.refused + [
             replace(each, index=int(decoded.rows[each.index]), schema_id=int(decoded.schema_ids[each.index]))
@@ -108,17 +120,18 @@ class Ingest:
         late = np.zeros(0, dtype=bool)
         latency = None
         if table.num_rows:
-            offsets = np.array([record.offset for record in batch], dtype=np.int64)[rows]
-            origin = Origin(batch.topic, batch.partition, offsets, now)
-            events = EventBatch(family, table, gazetteer().locate(table.column(0).field("location")))
+            origin = Origin(batch.topic, batch.partition, batch.offsets[rows], now)
+            events = EventBatch(family, table)
             occurred = events.header.field("occurred_at").cast(pa.int64()).to_numpy()
-            late = self._watermarks.advance(batch.topic, batch.partition, occurred)
+            behind = self._watermarks.advance(batch.topic, batch.partition, occurred)
+            late = behind > self._lateness_us
             matcher = self._matchers.get(family)
-            signals = self._signals.make(events, matcher.match(events) if matcher else [], late, origin)
-            tables["events"] = event_rows(events, schema_ids, late, origin)
+            signals = self._signals.make(events, matcher.match(events) if matcher else [], behind, origin)
             latency = now.timestamp() - pc.min(events.header.field("published_at").cast(pa.int64())).as_py() / 1e6
-            if signals:
-                tables["signals"] = signal_rows(signals, origin, family)
+            if self._store:
+                tables["events"] = event_rows(events, schema_ids, late, origin)
+                if signals:
+                    tables["signals"] = signal_rows(signals, origin, family)
         if refused:
             refused.sort(key=lambda each: each.index)
             tables["quarantine"] = quarantine_rows(family, batch, refused, now)

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import orjson
 
@@ -32,16 +32,21 @@ log = logging.getLogger(__name__)
 
 TOPICS = tuple(topic_of(family) for family in FAMILIES)
 WATERMARK_EVERY_S = 1.0
+WATERMARK_REPEAT_S = 5.0
+"""How often a report is repeated although nothing changed: correlators that have just started wait for it."""
+Partition = tuple[str, int]
+Committed = Callable[[Iterable[Partition]], Awaitable[dict[Partition, str]]]
+"""Gives the metadata that was committed with the offset of each partition."""
 
 
 class IngestWorker:
     """Feeds batches through :class:`Ingest` and makes their effects durable before they are acknowledged."""
 
-    def __init__(self, settings: Settings, rulebook: Rulebook, name: str) -> None:
+    def __init__(self, settings: Settings, rulebook: Rulebook, name: str, committed: Committed) -> None:
         self.metrics = Metrics()
         self._settings, self._name = settings, name
         self._schemas = RegistryCache(settings.registry_url)
-        self._watermarks = Watermarks(settings.allowed_lateness_s)
+        self._watermarks = Watermarks()
         self._outbox = Outbox(settings.kafka_bootstrap, name)
         self._store = Store(settings, self.metrics.store_retries.inc)
         self._ingest = Ingest(
@@ -50,8 +55,20 @@ class IngestWorker:
             self._watermarks,
             self._schemas.get,
             settings.max_event_bytes,
+            settings.allowed_lateness_s,
+            settings.store,
         )
         self._checkpoint: Checkpoint | None = None
+        self._committed = committed
+        self._assigned: set[Partition] = set()
+        self._restored: set[Partition] = set()
+        self._processed: set[Partition] = set()
+        self.rules_version = rulebook.version
+
+    def use(self, rulebook: Rulebook) -> None:
+        """Go on under another rulebook from the next batch on; takes seconds, so it is called in a thread."""
+        self._ingest = self._ingest.under(rulebook)
+        self.rules_version = rulebook.version
 
     async def run_checkpoints(self) -> None:
         """Flush effects for ever; started beside the agent, on its event loop."""
@@ -64,13 +81,18 @@ class IngestWorker:
 
     async def handle(self, batch: PartitionBatch, ack: Callable[[], None]) -> None:
         """Process one batch; ``ack`` is called later, once its effects are durable."""
-        await self._schemas.ensure(Decoder.schema_ids([record.value for record in batch]))
+        where = (batch.topic, batch.partition)
+        await self._restore_watermarks(where)
+        await self._schemas.ensure(Decoder.schema_ids(batch.values))
+        if batch.end.stale:
+            return  # its partition's watermark may be another by now
         started = time.perf_counter()
         outcome = self._ingest.process(batch, dt.datetime.now(dt.UTC))
+        batch.end.metadata = self._watermarks.metadata(*where)
+        self._processed.add(where)
         self.metrics.stage_seconds.labels("process").observe(time.perf_counter() - started)
         for signal in outcome.signals:
-            key = "\x1f".join([signal.correlation_id or signal.rule_id, *signal.group.values()])
-            self._outbox.send(SIGNALS_TOPIC, signal.to_json(), key=key)
+            self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
         for refusal in outcome.refused:
             self._quarantine(batch, refusal, outcome.family)
         self._count(batch, outcome)
@@ -113,24 +135,45 @@ class IngestWorker:
         self.metrics.checkpoint_records.inc(records)
         self.metrics.checkpoint_seconds.observe(seconds)
 
-    def partitions_changed(self) -> None:
-        """To be called when partitions are assigned or revoked."""
+    def partitions_revoked(self) -> None:
+        """To be called when all partitions are taken away, before they or others are assigned."""
+        self._assigned, self._restored, self._processed = set(), set(), set()
         self._watermarks.forget()
+
+    def partitions_assigned(self, partitions: Iterable[Partition]) -> None:
+        """To be called with all partitions that are ours now; their first batches may have come before."""
+        self._assigned = set(partitions)
+
+    async def _restore_watermarks(self, first: Partition) -> None:
+        """Before the first batch of a partition: go on from what was committed with its offset."""
+        while first not in (restored := self._restored):
+            found = await self._committed(({first} | self._assigned) - restored)
+            if restored is self._restored:
+                for (topic, number), metadata in found.items():
+                    self._watermarks.restore(topic, number, metadata)
+                restored.update(found)
 
     async def report_watermarks(self, idle: Callable[[str, int], bool]) -> None:
         """Tell the correlators how far event time has come, for ever; ``idle`` says that a partition is read up."""
         last: dict[str, int | None] = {}
+        told_at = 0.0
         while True:
             await asyncio.sleep(WATERMARK_EVERY_S)
-            report: dict[str, int | None] = {
-                f"{topic}/{partition}": None if idle(topic, partition) else mark
-                for (topic, partition), mark in self._watermarks.by_partition.items()
-            }
-            if report != last:
-                last = report
-                value = orjson.dumps({"watermarks": report})
+            report = {f"{topic}/{number}": self._mark(topic, number, idle) for topic, number in sorted(self._assigned)}
+            if report and (report != last or time.monotonic() >= told_at + WATERMARK_REPEAT_S):
+                last, told_at = report, time.monotonic()
+                furthest = max(self._watermarks.by_partition.values(), default=None)
+                value = orjson.dumps({"watermarks": report, "furthest": furthest})
                 for partition in range(self._settings.topic_partitions):
                     self._outbox.send(SIGNALS_TOPIC, value, partition=partition)
+
+    def _mark(self, topic: str, partition: int, idle: Callable[[str, int], bool]) -> int | None:
+        """The partition's watermark; None where nothing holds the others up: idle, or without a valid event so far.
+        0 where events wait of which nothing is known yet, for they may be of any age."""
+        if idle(topic, partition):
+            return None
+        unknown = None if (topic, partition) in self._processed else 0
+        return self._watermarks.by_partition.get((topic, partition), unknown)
 
     async def sample_metrics(self, lag: Callable[[], dict[tuple[str, int], int]], every_s: float = 5.0) -> None:
         """Write the metrics to ClickHouse for ever."""

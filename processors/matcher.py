@@ -1,359 +1,295 @@
 """Match all detections on a whole batch by column.
 
-Rules are compiled into one index per field: equality and prefixes become one hash look-up over the column in native
-code, substrings one Aho-Corasick pass over the column joined into one text, patterns one RE2 scan each. A question that
-several rules ask is answered once. A rule's tree is then evaluated only where one of its rarest leaves was met, so cost
-follows what matches and not how many rules there are.
+Questions that rules share are asked once: equality, prefixes, suffixes and bounds in one pass over the distinct values
+of a column, parts of text by one automaton a field, which runs only where the cheaper questions leave much open. A rule
+is then looked at only on the rows that met its rarest clause, so cost follows what matches and not how many rules
+there are. What no table answers (regular expressions, networks, references) is asked of those rows alone.
 """
 
 from __future__ import annotations
 
-import bisect
-import ipaddress
-import itertools
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
-import ahocorasick
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.fields import Column, Rows
-from processors.predicates import And, Condition, Leaf, Not, Op, Or, leaves
+from processors.clauses import refers, tester
+from processors.fields import Rows
+from processors.match_plan import MAX_TESTS, Plan, stand_ins
+from processors.patterns import is_linear, wildcard_regex
+from processors.predicates import ORDERED, REFERENCES, And, Condition, Leaf, Not, Op, Or
 from processors.rulebook import Detection
+from processors.tables import BoundTable, EqualityTable, hits_of
+from processors.views import Columns, Ints, Mask, View, Views, ranges
 
-Hits = dict[Leaf, Rows]
-_ORDERED = {
-    Op.LT: pc.less,
-    Op.LTE: pc.less_equal,
-    Op.GT: pc.greater,
-    Op.GTE: pc.greater_equal,
-    Op.NEQ: pc.not_equal,
-}
-_RARITY = {
-    Op.EQ: 1,
-    Op.CIDR: 2,
-    Op.STARTSWITH: 3,
-    Op.ENDSWITH: 3,
-    Op.CONTAINS: 3,
-    Op.RE: 3,
-    Op.FIELDREF: 4,
-    Op.GT: 5,
-    Op.GTE: 5,
-    Op.LT: 5,
-    Op.LTE: 5,
-    Op.NEQ: 7,
-    Op.EXISTS: 7,
-    Op.NULL: 7,
-}
-
-
-class Columns(Protocol):
-    """What the matcher needs of a batch."""
-
-    num_rows: int
-
-    def column(self, name: str) -> Column | None: ...
+__all__ = ["Columns", "Matcher"]
+_FEW = 8
+"""A pattern is asked value by value where fewer than one in so many of the column are left."""
+_REPEATING = 64
+"""From so many values on it pays to find those that repeat."""
+_MANY = 4
+"""An automaton runs where rules would otherwise look at more rows than so many times the batch."""
+_PAIRS = 1 << 20
+"""So many pairs of a branch and a row are looked at together, 8 bytes each in a handful of arrays."""
 
 
 class Matcher:
-    """Compiled detections of one family. Holds no state between batches."""
+    """Compiled detections. Holds no state between batches."""
 
     def __init__(self, detections: Sequence[Detection]) -> None:
         self.detections = tuple(detections)
-        by_field: dict[str, set[Leaf]] = defaultdict(set)
-        self._access: dict[Leaf, list[int]] = defaultdict(list)
-        self._always: list[int] = []
-        for number, detection in enumerate(self.detections):
-            for leaf in leaves(detection.condition):
-                by_field[leaf.field].add(leaf)
-            access = _access_leaves(detection.condition)
-            if access is None:
-                self._always.append(number)
-            for leaf in access or ():
-                self._access[leaf].append(number)
-        self._fields = [FieldIndex(name, found) for name, found in sorted(by_field.items())]
+        self._plan = Plan([each.condition for each in self.detections])
 
     def match(self, batch: Columns) -> list[tuple[Detection, Rows]]:
         """Detections that at least one row met, in rule order, each with its rows (sorted, once each)."""
-        hits: Hits = {}
-        for index in self._fields:
-            index.collect(batch, hits)
-        candidates: dict[int, list[Rows]] = {number: [] for number in self._always}
-        for leaf, rows in hits.items():
-            for number in self._access.get(leaf, ()):
-                candidates.setdefault(number, []).append(rows)
-        found = []
-        masks: dict[Leaf, npt.NDArray[np.bool_]] = {}
-        everything = np.arange(batch.num_rows, dtype=np.int64)
-        for number in sorted(candidates):
-            parts = candidates[number]
-            rows = everything if not parts else parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
-            condition = self.detections[number].condition
-            if not isinstance(condition, Leaf):
-                rows = rows[_holds(condition, rows, hits, masks, batch.num_rows)]
+        run = _Run(self._plan, Views(batch))
+        found: dict[int, list[Rows]] = {}
+        for rule, rows in run.matches():
+            found.setdefault(rule, []).append(rows)
+        return [
+            (self.detections[rule], parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)))
+            for rule, parts in sorted(found.items())
+        ]
+
+
+class _Run:
+    """One batch under a plan: the answers so far."""
+
+    def __init__(self, plan: Plan, views: Views) -> None:
+        self._plan, self._views, self._size = plan, views, views.num_rows
+        self._masks: dict[Leaf, Mask] = {}
+        self._open = np.zeros(len(plan.automata), dtype=np.int64)
+        self._ran = np.zeros(len(plan.automata), dtype=bool)
+        leaves = len(plan.leaf_ids)
+        # Above any count: not asked yet.
+        self._counts = np.full(leaves, self._size + 1, dtype=np.int64)
+        self._starts = np.zeros(leaves, dtype=np.int64)
+        self._rows: list[Rows] = []
+        self._joined: Rows | None = None
+        self._filled = 0
+        self._codes = np.zeros(leaves, dtype=np.int32)
+        self._grid = np.zeros((len(plan.tables), self._size), dtype=np.int32)
+        self._repeats = np.zeros(len(plan.tables), dtype=bool)
+        for number, table in enumerate(plan.tables):
+            view, answer = table.ask(views)
+            ids = plan.ids_of[number]
+            self._codes[ids] = answer.leaf_codes
+            self._repeats[number] = view.rows is not None
+            if view.rows is None:
+                self._grid[number] = answer.codes
+            hits = hits_of(view, answer, table.is_bound)
+            self._keep(ids, hits.rows, hits.starts, hits.counts)
+
+    def _keep(self, ids: Ints, rows: Ints, starts: Ints, counts: Ints) -> None:
+        self._starts[ids], self._counts[ids] = starts + self._filled, counts
+        self._rows.append(rows)
+        self._joined = None
+        self._filled += len(rows)
+
+    @property
+    def _hits(self) -> Rows:
+        """Rows that met a leaf, leaf after leaf as ``_starts`` and ``_counts`` say."""
+        if self._joined is None:
+            self._joined = np.concatenate(self._rows)
+        return self._joined
+
+    def _run_automaton(self, number: int) -> None:
+        hits = self._plan.automata[number].ask(self._views)
+        self._keep(self._plan.ids_of[len(self._plan.tables) + number], hits.rows, hits.starts, hits.counts)
+        self._ran[number] = True
+
+    def matches(self) -> Iterator[tuple[int, Rows]]:
+        """(rule, rows that met one of its branches)"""
+        if not self._size:
+            return
+        for rule, condition, rows in self._candidates():
+            if condition:
+                rows = rows[self._holds(condition, rows)]
             if len(rows):
-                found.append((self.detections[number], rows))
+                yield rule, rows
+        everything = np.arange(self._size)
+        for each in self._plan.scanned:
+            rows = np.flatnonzero(self._holds(And(each.conditions), everything))
+            if len(rows):
+                yield each.rule, rows
+
+    def _candidates(self) -> Iterator[tuple[int, Condition | None, Rows]]:
+        """(rule, condition of a branch that is still to be asked or None, rows that may meet it): the rows of the
+        branch's rarest clause less those that other tables rule out."""
+        plan = self._plan
+        if not plan.branches:
+            return
+        least, rarest = self._rarest()
+        for number, users in enumerate(plan.users):
+            waiting = least[users]
+            if (waiting > self._size).any() or waiting.sum() > _MANY * self._size:
+                self._run_automaton(number)
+                least, rarest = self._rarest()
+        alive = np.flatnonzero(least)
+        portion = np.cumsum(least[alive]) // _PAIRS
+        for part in np.split(alive, np.flatnonzero(np.diff(portion)) + 1):
+            yield from self._narrowed(part, rarest)
+
+    def _narrowed(self, alive: Ints, rarest: Ints) -> Iterator[tuple[int, Condition | None, Rows]]:
+        """Some branches' part of the candidates."""
+        plan = self._plan
+        leaf, branch = ranges(plan.clause_starts[rarest[alive]], plan.clause_sizes[rarest[alive]])
+        leaf, branch = plan.clause_leaves[leaf], alive[branch]
+        place, index = ranges(self._starts[leaf], self._counts[leaf])
+        rows, branch = self._hits[place], branch[index]
+        for number in range(MAX_TESTS):
+            clause = plan.tests[branch, number]
+            asked = np.flatnonzero(clause >= 0)
+            if not len(asked):
+                break
+            keep = np.ones(len(rows), dtype=bool)
+            keep[asked] = self._meets_any(clause[asked], rows[asked])
+            rows, branch = rows[keep], branch[keep]
+        branch, rows = np.divmod(np.unique(branch * self._size + rows), self._size)
+        edges = np.flatnonzero(np.diff(branch, prepend=-1))
+        unsure: Mask = np.any(plan.uses & self._repeats, axis=1)
+        settled = ~unsure & (plan.alone == rarest)
+        found, first = branch[edges].tolist(), [*edges.tolist(), len(rows)]
+        for number, each in enumerate(found):
+            chosen = plan.branches[each]
+            condition = And(chosen.conditions) if unsure[each] else None if settled[each] else plan.rest[each]
+            yield chosen.rule, condition, rows[first[number] : first[number + 1]]
+
+    def _rarest(self) -> tuple[Ints, Ints]:
+        """For each branch how many rows met its rarest clause, and which clause that is."""
+        clauses = np.add.reduceat(self._counts[self._plan.clause_leaves], self._plan.clause_starts)
+        ranked = clauses * len(clauses) + np.arange(len(clauses))
+        return np.divmod(np.minimum.reduceat(ranked, self._plan.branch_starts), len(clauses))
+
+    def _meets_any(self, clause: Ints, rows: Ints) -> Mask:
+        """For each pair of a clause that tables answer and a row, whether the row can meet the clause."""
+        leaf, pair = ranges(self._plan.clause_starts[clause], self._plan.clause_sizes[clause])
+        met = self._meets(self._plan.clause_leaves[leaf], rows[pair])
+        sizes = self._plan.clause_sizes[clause]
+        found: Mask = np.logical_or.reduceat(met, np.cumsum(sizes) - sizes)
         return found
 
+    def _meets(self, leaf: Ints, rows: Ints) -> Mask:
+        """For each pair of a table's leaf and a row, whether the row can meet the leaf."""
+        table = self._plan.source_of[leaf]
+        codes, wanted = self._grid[table, rows], self._codes[leaf]
+        met = np.where(self._plan.is_bound[leaf], codes > wanted, codes == wanted)
+        return met | self._repeats[table]
 
-def _access_leaves(condition: Condition) -> tuple[Leaf, ...] | None:
-    """Leaves of which at least one is met wherever the condition holds; None when there is no such set."""
-    match condition:
-        case Leaf():
-            return (condition,)
-        case Not():
-            return None
-        case Or(children):
-            parts = [_access_leaves(child) for child in children]
-            return None if any(part is None for part in parts) else tuple(itertools.chain(*filter(None, parts)))
-        case And(children):
-            usable = [part for part in map(_access_leaves, children) if part is not None]
-            return min(usable, key=_cost, default=None)
+    def _holds(self, condition: Condition, rows: Rows) -> Mask:
+        """For each of ``rows``, whether the condition holds; what is dear is asked only where cheaper questions leave
+        it open."""
+        match condition:
+            case Leaf():
+                return self._leaf(condition, rows)
+            case Not(child):
+                return ~self._holds(child, rows)
+            case And(children) | Or(children):
+                alternative = isinstance(condition, Or)
+                result = np.full(len(rows), not alternative)
+                for child in children:
+                    left = np.flatnonzero(result != alternative)
+                    if not len(left):
+                        break
+                    result[left] = self._holds(child, rows[left])
+                return result
 
-
-def _cost(access: tuple[Leaf, ...]) -> int:
-    return max((_leaf_cost(leaf) for leaf in access), default=0) * 100 + len(access)
-
-
-def _leaf_cost(leaf: Leaf) -> int:
-    # A boolean, and a short upper-case word as enums are, tells little apart: half the rows may share it.
-    if leaf.op is Op.EQ and (isinstance(leaf.value, bool) or leaf.field in ("direction", "mode", "kind", "exercise")):
-        return 6
-    return _RARITY[leaf.op]
-
-
-def _holds(
-    condition: Condition, rows: Rows, hits: Hits, masks: dict[Leaf, npt.NDArray[np.bool_]], size: int
-) -> npt.NDArray[np.bool_]:
-    """For each of ``rows``, whether the condition holds."""
-    match condition:
-        case Leaf():
-            met = hits.get(condition)
-            if met is None:
-                return np.zeros(len(rows), dtype=bool)
-            mask = masks.get(condition)
-            if mask is None:
-                mask = masks[condition] = np.zeros(size, dtype=bool)
-                mask[met] = True
+    def _leaf(self, leaf: Leaf, rows: Rows) -> Mask:
+        mask = self._masks.get(leaf)
+        if mask is not None:
             return mask[rows]
-        case Not(child):
-            return ~_holds(child, rows, hits, masks, size)
-        case And(children):
-            result = np.ones(len(rows), dtype=bool)
-            for child in children:
-                open_rows = np.flatnonzero(result)
-                if not len(open_rows):
-                    break
-                result[open_rows] = _holds(child, rows[open_rows], hits, masks, size)
-            return result
-        case Or(children):
-            result = np.zeros(len(rows), dtype=bool)
-            for child in children:
-                open_rows = np.flatnonzero(~result)
-                if not len(open_rows):
-                    break
-                result[open_rows] = _holds(child, rows[open_rows], hits, masks, size)
-            return result
+        number = self._plan.leaf_ids.get(leaf)
+        if number is not None and self._plan.in_table[number] and not self._repeats[self._plan.source_of[number]]:
+            return self._meets(np.array([number]), rows)
+        view = self._views.get(leaf.field, leaf.part)
+        if leaf.op in (Op.LIKE, Op.RE, Op.CONTAINS):
+            return self._pattern(leaf, view, rows)
+        if number is not None and self._plan.in_table[number]:
+            mask = self._mask_of(number)
+        elif leaf.op in REFERENCES:
+            return self._reference(leaf, view, rows)
+        elif _is_text(leaf, view):
+            return self._text(leaf, view, rows)
+        else:
+            mask = _scan(leaf, view, self._views)
+        self._masks[leaf] = mask
+        return mask[rows]
+
+    def _mask_of(self, number: int) -> Mask:
+        mask = np.zeros(self._size, dtype=bool)
+        first = self._starts[number]
+        mask[self._hits[first : first + self._counts[number]]] = True
+        return mask
+
+    def _pattern(self, leaf: Leaf, view: View, rows: Rows) -> Mask:
+        """Text that the automaton may have found; a pattern is asked only where what it cannot do without was found."""
+        result = np.ones(len(rows), dtype=bool)
+        for clause in stand_ins(leaf):
+            numbers = [self._plan.leaf_ids[each] for each in clause]
+            automaton = int(self._plan.source_of[numbers[0]]) - len(self._plan.tables)
+            self._open[automaton] += len(rows)
+            if not self._ran[automaton] and self._open[automaton] > _MANY * self._size:
+                self._run_automaton(automaton)
+            if self._ran[automaton]:
+                result[:] = False
+                for each, found in zip(numbers, clause, strict=True):
+                    mask = self._masks.get(found)
+                    if mask is None:
+                        mask = self._masks[found] = self._mask_of(each)
+                    result |= mask[rows]
+                if clause == (leaf,):
+                    return result
+        left = np.flatnonzero(result)
+        if len(left):
+            result[left] = self._text(leaf, view, rows[left])
+        return result
+
+    def _text(self, leaf: Leaf, view: View, rows: Rows) -> Mask:
+        """A test of text, of each distinct value once."""
+        positions, index = view.positions(rows)
+        codes = view.codes[positions]
+        if len(codes) * _FEW > len(view.codes) and leaf.op in (Op.LIKE, Op.RE):
+            pattern = str(leaf.value) if leaf.op is Op.RE else wildcard_regex(str(leaf.value), leaf.cased)
+            if is_linear(pattern):
+                found = pc.match_substring_regex(view.distinct if leaf.cased else view.lower, pattern)
+                mask = self._masks[leaf] = view.distinct_mask(found.to_numpy(zero_copy_only=False))
+                return mask[rows]
+        texts, test = view.texts if leaf.cased else view.lowers, tester(leaf)
+        asked, inverse = np.unique(codes, return_inverse=True) if len(codes) > _REPEATING else (codes, slice(None))
+        met = np.array([code >= 0 and bool(test(texts[code])) for code in asked.tolist()], dtype=bool)
+        result = np.zeros(len(rows), dtype=bool)
+        result[index[met[inverse]]] = True
+        return result
+
+    def _reference(self, leaf: Leaf, view: View, rows: Rows) -> Mask:
+        """Any value of the row against any value of the other field."""
+        other = self._views.get(str(leaf.value))
+        result = np.zeros(len(rows), dtype=bool)
+        sides: list[list[list[object]]] = []
+        for each in (view, other):
+            values: list[list[object]] = [[] for _ in rows]
+            positions, index = each.positions(rows)
+            for number, value in zip(index.tolist(), each.column.values.take(positions).to_pylist(), strict=True):
+                if value is not None:
+                    values[number].append(value)
+            sides.append(values)
+        for number, (ours, theirs) in enumerate(zip(*sides, strict=True)):
+            result[number] = any(refers(leaf, value, another) for value in ours for another in theirs)
+        return result
 
 
-class FieldIndex:
-    """Every question asked of one field, grouped by how it is answered."""
-
-    def __init__(self, name: str, asked: Iterable[Leaf]) -> None:
-        self.name = name
-        groups: dict[tuple[Op, bool], list[Leaf]] = defaultdict(list)
-        for leaf in sorted(asked, key=repr):
-            groups[leaf.op, leaf.cased].append(leaf)
-        self._tables = [
-            _EqualityTable(cased, each) for cased in (False, True) if (each := groups.pop((Op.EQ, cased), []))
-        ]
-        for op in (Op.STARTSWITH, Op.ENDSWITH):
-            for cased in (False, True):
-                self._tables += _affix_tables(op, cased, groups.pop((op, cased), []))
-        self._contains = [
-            _Substrings(cased, each) for cased in (False, True) if (each := groups.pop((Op.CONTAINS, cased), []))
-        ]
-        self._others = [leaf for rest in groups.values() for leaf in rest]
-
-    def collect(self, batch: Columns, hits: Hits) -> None:
-        """Add to ``hits`` each leaf met by at least one row."""
-        column = batch.column(self.name)
-        if column is None:
-            column = Column(pa.nulls(batch.num_rows, pa.string()))
-        for table in self._tables:
-            table.collect(column, hits)
-        for substrings in self._contains:
-            substrings.collect(column, hits)
-        for leaf in self._others:
-            rows = _scan(batch, column, leaf)
-            if rows is not None and len(rows):
-                hits[leaf] = rows
+def _is_text(leaf: Leaf, view: View) -> bool:
+    return leaf.op not in (*ORDERED, Op.NULL, Op.EXISTS) and not (leaf.op is Op.EQ and view.is_number)
 
 
-class _EqualityTable:
-    """Strings that a column's value, or its first or last n characters, must equal: one native hash look-up."""
-
-    def __init__(self, cased: bool, asked: list[Leaf], cut: tuple[Op, int] | None = None) -> None:
-        self._cased, self._cut, self._asked = cased, cut, asked
-        texts = pa.array([_as_text(leaf.value) for leaf in asked], pa.string())
-        values = texts if cased else pc.utf8_lower(texts)
-        self._values = pc.unique(values)
-        position = {value: number for number, value in enumerate(self._values.to_pylist())}
-        self._leaves: list[list[Leaf]] = [[] for _ in position]
-        for leaf, value in zip(asked, values.to_pylist(), strict=True):
-            self._leaves[position[value]].append(leaf)
-
-    def collect(self, column: Column, hits: Hits) -> None:
-        if not column.is_text and self._cut is None:
-            for leaf in self._asked:
-                met = _typed_equal(column, leaf)
-                if met is not None and len(positions := _positions(met)):
-                    hits[leaf] = column.to_rows(positions)
-            return
-        text = column.text if self._cased else column.lower
-        if self._cut:
-            op, length = self._cut
-            text = (
-                pc.utf8_slice_codeunits(text, 0, length)
-                if op is Op.STARTSWITH
-                else pc.utf8_slice_codeunits(text, -length)
-            )
-        codes = pc.index_in(text, value_set=self._values)
-        positions = _positions(pc.is_valid(codes))
-        if not len(positions):
-            return
-        found = codes.take(pa.array(positions)).to_numpy()
-        order = np.argsort(found, kind="stable")
-        borders = np.flatnonzero(np.diff(found[order])) + 1
-        for part in np.split(order, borders):
-            rows = column.to_rows(positions[part])
-            for leaf in self._leaves[found[part[0]]]:
-                hits[leaf] = rows
-
-
-def _affix_tables(op: Op, cased: bool, asked: list[Leaf]) -> list[_EqualityTable]:
-    by_length: dict[int, list[Leaf]] = defaultdict(list)
-    for leaf in asked:
-        by_length[len(str(leaf.value))].append(leaf)
-    return [_EqualityTable(cased, each, (op, length)) for length, each in sorted(by_length.items())]
-
-
-class _Substrings:
-    """All substrings asked of a field, found in one pass over the column joined into one text."""
-
-    def __init__(self, cased: bool, asked: list[Leaf]) -> None:
-        self._cased = cased
-        words: dict[str, list[Leaf]] = defaultdict(list)
-        for leaf in asked:
-            words[str(leaf.value) if cased else pc.utf8_lower(str(leaf.value)).as_py()].append(leaf)
-        self._automaton = ahocorasick.Automaton()
-        for word, found in words.items():
-            self._automaton.add_word(word, (len(word), tuple(found)))
-        self._automaton.make_automaton()
-
-    def collect(self, column: Column, hits: Hits) -> None:
-        texts = (column.text if self._cased else column.lower).to_pylist()
-        parts = [text or "" for text in texts]
-        # The joint is a character that no field and no rule holds, so no match spans two values.
-        joined = "\x00".join(parts)
-        starts: list[int] | None = None
-        found: dict[Leaf, list[int]] = defaultdict(list)
-        for end, (length, asked) in self._automaton.iter(joined):
-            if starts is None:
-                starts = list(itertools.accumulate((len(part) + 1 for part in parts), initial=0))
-            position = bisect.bisect_right(starts, end) - 1
-            if end - length + 1 >= starts[position]:
-                for leaf in asked:
-                    found[leaf].append(position)
-        for leaf, positions in found.items():
-            hits[leaf] = column.to_rows(np.unique(np.array(positions, dtype=np.int64)))
-
-
-def _positions(met: pa.Array) -> Rows:
-    """Positions at which a boolean array is true; null counts as false."""
-    return pc.indices_nonzero(pc.fill_null(met, False)).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
-
-
-def _typed_equal(column: Column, leaf: Leaf) -> pa.Array | None:
-    """Equality on a column that is not text: booleans by truth, numbers by value, anything else by its text."""
-    kind, value = column.values.type, leaf.value
-    if pa.types.is_boolean(kind):
-        wanted = value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).lower())
-        return None if wanted is None else pc.equal(column.values, wanted)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        number = _as_number(value)
-        return None if number is None else pc.equal(column.values, number)
-    return pc.equal(column.lower, _as_text(value).lower())
-
-
-def _scan(batch: Columns, column: Column, leaf: Leaf) -> Rows | None:
-    """Rows found by one pass over the column, for leaves that no index serves."""
+def _scan(leaf: Leaf, view: View, views: Views) -> Mask:
+    """One pass over the column, for what neither shared tables nor texts answer."""
     match leaf.op:
-        case Op.NULL | Op.EXISTS:
-            present = column.to_rows(_positions(pc.is_valid(column.values)))
-            return present if leaf.op is Op.EXISTS else np.setdiff1d(np.arange(batch.num_rows), present, True)
-        case Op.RE:
-            met = pc.match_substring_regex(column.text, str(leaf.value))
-        case Op.CIDR:
-            met = _in_network(column, str(leaf.value))
-        case Op.FIELDREF:
-            met = _same_as(batch, column, leaf)
-        case _:
-            met = _compare(column, leaf)
-    return None if met is None else column.to_rows(_positions(met))
-
-
-def _compare(column: Column, leaf: Leaf) -> pa.Array | None:
-    number = _as_number(leaf.value)
-    kind = column.values.type
-    if number is None or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return None
-    return _ORDERED[leaf.op](column.values, number)
-
-
-def _in_network(column: Column, network: str) -> pa.Array:
-    encoded = pc.dictionary_encode(column.text)
-    inside = pa.array([_address_in(text, network) for text in encoded.dictionary.to_pylist()], pa.bool_())
-    return inside.take(encoded.indices)
-
-
-@lru_cache(maxsize=65536)
-def _address_in(text: str | None, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(text or "") in _network(network)
-    except ValueError:
-        return False
-
-
-@lru_cache(maxsize=4096)
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(text, strict=False)
-
-
-def _same_as(batch: Columns, column: Column, leaf: Leaf) -> pa.Array | None:
-    other = batch.column(str(leaf.value))
-    if other is None or column.rows is not None or other.rows is not None:
-        return None
-    if column.is_text or other.is_text:
-        return pc.equal(column.lower, other.lower)
-    return pc.equal(column.values, other.values)
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _as_number(value: object) -> float | int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
+        case Op.EXISTS:
+            return view.present
+        case Op.NULL:
+            return ~view.present
+    table = BoundTable([leaf]) if leaf.op in ORDERED else EqualityTable([leaf])
+    _, answer = table.ask(views)
+    code = answer.leaf_codes[0]
+    return view.to_mask(answer.codes > code if table.is_bound else answer.codes == code)

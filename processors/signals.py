@@ -14,9 +14,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from processors.alerts import Piece, position_in, value_in
 from processors.fields import Column, EventBatch, Rows
 from processors.rulebook import Correlation, Detection, Rulebook
-from schemas.alerts import Signal
+from schemas.alerts import EVIDENCE_COLUMNS, Signal
+from streams.watermarks import SECOND_US
+
+_PARTNER, _OCCURRED, _EXERCISE = map(EVIDENCE_COLUMNS.index, ("partner", "occurred_us", "exercise"))
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,26 @@ class Origin:
 
 
 class SignalMaker:
-    """Turns matches into signals for the rulebook in force."""
+    """Turns matches into signals for the rulebook in force. ``allowed_lateness_s`` is for rules that name none."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
-        self._correlations: dict[str, list[Correlation]] = defaultdict(list)
-        for correlation in rulebook.correlations:
-            for base in correlation.bases:
-                self._correlations[base].append(correlation)
+    def __init__(self, rulebook: Rulebook, allowed_lateness_s: int) -> None:
+        self._book = rulebook
+        self._lateness_us = {
+            each.meta.id: SECOND_US
+            * (allowed_lateness_s if each.allowed_lateness_s is None else each.allowed_lateness_s)
+            for each in rulebook.correlations
+        }
+        self._default_us = SECOND_US * allowed_lateness_s
 
     def make(
-        self, batch: EventBatch, matches: Sequence[tuple[Detection, Rows]], late: np.ndarray, origin: Origin
+        self, batch: EventBatch, matches: Sequence[tuple[Detection, Rows]], behind_us: np.ndarray, origin: Origin
     ) -> list[Signal]:
-        """One signal per matched row, correlation and group value. A late row (``late[row]``) joins no window: it
-        only counts for detections that alert by themselves."""
+        """One signal per matched row, correlation and group value.
+
+        ``behind_us[row]`` is how far, in microseconds, the row lies behind the event time that its partition had
+        reached. A row that is later than a correlation allows does not join its window; it only counts for detections
+        that alert by themselves.
+        """
         if not matches:
             return []
         wanted = np.unique(np.concatenate([rows for _, rows in matches]))
@@ -50,35 +61,45 @@ class SignalMaker:
         places = _places(batch, wanted)
         signals: list[Signal] = []
         for detection, rows in matches:
-            correlations = self._correlations.get(detection.meta.id, [])
-            names = dict.fromkeys(detection.fields)
-            for correlation in correlations:
-                names.update(dict.fromkeys(_group_fields(correlation, detection)))
-                if correlation.value_field:
-                    names[correlation.value_field] = None
+            everything = batch.names() if detection.has_keywords else ()
+            carried = self._book.carried.get(detection.meta.id, ())
+            names = dict.fromkeys((*detection.fields, *carried, *everything))
             values = {name: values_at(batch.column(name), rows) for name in names}
             for number, row in enumerate(rows.tolist()):
-                found = {name: column[number] for name, column in values.items()}
-                header, is_late = events[row]["header"], bool(late[row])
-                evidence = _evidence(batch.family, detection, header, places[row], found, row, origin)
-                make = partial(
-                    Signal,
-                    rule_id=detection.meta.id,
-                    partner=header["partner"],
-                    event_id=header["event_id"],
-                    occurred_us=micros(header["occurred_at"]),
-                    exercise=header["exercise"],
-                    late=is_late,
-                    evidence=evidence,
-                )
-                if detection.alerts:
-                    signals.append(make(correlation_id="", group={}, value=None))
-                if not is_late:
-                    for correlation in correlations:
-                        signals += [
-                            make(correlation_id=correlation.meta.id, group=group, value=value)
-                            for group, value in _keys(correlation, detection, found)
-                        ]
+                header = events[row]["header"]
+                found = {name: each for name, column in values.items() if (each := column[number]) not in (None, [])}
+                piece = _piece(batch.family, detection, header, places[row], found, row, origin)
+                signals += self.of_event(detection, piece, int(behind_us[row]))
+        return signals
+
+    def of_event(self, detection: Detection, piece: Piece, behind_us: int = 0) -> list[Signal]:
+        """The signals of one event that met one detection."""
+        make = partial(
+            Signal,
+            rule_id=detection.meta.id,
+            partner=piece[_PARTNER],
+            event_id=piece[0],
+            occurred_us=piece[_OCCURRED],
+            exercise=piece[_EXERCISE],
+            withdrawn=False,
+            evidence=orjson.dumps([piece], option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z, default=str),
+        )
+        signals = []
+        if detection.alerts:
+            late = behind_us > self._default_us
+            signals.append(make(correlation_id="", fingerprint=detection.meta.version, group=(), value=None, late=late))
+        for correlation in self._book.watchers.get(detection.meta.id, ()):
+            if behind_us <= self._lateness_us[correlation.meta.id]:
+                signals += [
+                    make(
+                        correlation_id=correlation.meta.id,
+                        fingerprint=correlation.fingerprint,
+                        group=group,
+                        value=value,
+                        late=False,
+                    )
+                    for group, value in keys_of(correlation, detection.meta.id, piece)
+                ]
         return signals
 
 
@@ -97,19 +118,21 @@ def values_at(column: Column | None, rows: Rows) -> list[Any]:
     return [found.get(row, []) for row in rows.tolist()]
 
 
-def _group_fields(correlation: Correlation, detection: Detection) -> list[str]:
-    return [correlation.group_field(key, detection.meta.id) for key in correlation.group_by]
-
-
-def _keys(
-    correlation: Correlation, detection: Detection, found: dict[str, Any]
-) -> Iterator[tuple[dict[str, str], str | None]]:
-    """Each group and counted value of an event; none where a group field has no value, for it cannot be joined."""
-    choices = [_texts(found[name]) for name in _group_fields(correlation, detection)]
-    values = _texts(found[correlation.value_field]) if correlation.value_field else [None]
-    for combination in itertools.product(*choices):
+def keys_of(correlation: Correlation, base: str, piece: Piece) -> Iterator[tuple[tuple[str, ...], str | None]]:
+    """Each group and each value that an event has for a correlation; none where a field that it needs has no value."""
+    groups = itertools.product(
+        *(_texts(value_in(piece, correlation.group_field(key, base))) for key in correlation.group_by)
+    )
+    values: list[str | None] = [None]
+    if correlation.value_fields:
+        found = (_texts(value_in(piece, name)) for name in correlation.value_fields)
+        values = ["\x1f".join(each) for each in itertools.product(*found)]
+    elif correlation.type == "travel":
+        position = position_in(piece)
+        values = [] if position is None else [position]
+    for group in groups:
         for value in values:
-            yield dict(zip(correlation.group_by, combination, strict=True)), value
+            yield group, value
 
 
 def _texts(value: Any) -> list[str]:
@@ -119,13 +142,12 @@ def _texts(value: Any) -> list[str]:
 
 def _places(batch: EventBatch, rows: Rows) -> dict[int, tuple[str, str]]:
     """row -> (country, place) as enrichment found them; empty text where unknown."""
-    chosen = pa.array(rows)
-    countries = batch.places.country.take(chosen).to_pylist()
-    names = batch.places.place.take(chosen).to_pylist()
+    places = batch.places_of(rows)
+    countries, names = places.country.to_pylist(), places.place.to_pylist()
     return {row: (c or "", p or "") for row, c, p in zip(rows.tolist(), countries, names, strict=True)}
 
 
-def _evidence(
+def _piece(
     family: str,
     detection: Detection,
     header: dict[str, Any],
@@ -133,36 +155,30 @@ def _evidence(
     found: dict[str, Any],
     row: int,
     origin: Origin,
-) -> bytes:
-    """JSON of :class:`schemas.alerts.Evidence`."""
+) -> Piece:
+    """The values of ``schemas.alerts.EVIDENCE_COLUMNS``."""
     location = header["location"] or {}
-    return orjson.dumps(
-        {
-            "event_id": header["event_id"],
-            "partner": header["partner"],
-            "family": family,
-            "occurred_at": header["occurred_at"],
-            "published_at": header["published_at"],
-            "ingested_at": origin.ingested_at,
-            "tlp": header["handling"]["tlp"],
-            "country": place[0],
-            "place": location.get("place") or place[1],
-            "lat": location.get("lat"),
-            "lon": location.get("lon"),
-            "summary": header["summary"],
-            "rule_id": detection.meta.id,
-            "rule_title": detection.meta.title,
-            "matched": {name: value for name, value in found.items() if value is not None and value != []},
-            "topic": origin.topic,
-            "partition": origin.partition,
-            "offset": int(origin.offsets[row]),
-            "exercise": header["exercise"],
-            "confidence": header["confidence"],
-            "entities": header["entities"],
-        },
-        option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z,
-        default=str,
-    )
+    return [
+        header["event_id"],
+        header["partner"],
+        family,
+        micros(header["occurred_at"]),
+        micros(header["published_at"]),
+        micros(origin.ingested_at.replace(tzinfo=None)),
+        header["handling"]["tlp"],
+        place[0],
+        location.get("place") or place[1],
+        location.get("lat"),
+        location.get("lon"),
+        header["summary"],
+        detection.meta.id,
+        found,
+        origin.partition,
+        int(origin.offsets[row]),
+        header["exercise"],
+        header["confidence"],
+        [[each["type"], each["value"], each["role"]] for each in header["entities"]],
+    ]
 
 
 def micros(moment: dt.datetime) -> int:

@@ -22,7 +22,10 @@ _MS = pa.timestamp("ms", tz="UTC")
 
 
 def event_rows(batch: EventBatch, schema_ids: np.ndarray, late: np.ndarray, origin: Origin) -> pa.Table:
-    """Rows of ``events``; family fields go into ``payload`` as JSON text."""
+    """Rows of ``events``; family fields go into ``payload`` as JSON text.
+
+    Texts that repeat are dictionary-encoded: ClickHouse takes the dictionary over instead of hashing every value.
+    """
     header, places, rows = batch.header, batch.places, batch.num_rows
     handling, location, entities = (header.field(name) for name in ("handling", "location", "entities"))
     parts = entities.flatten()
@@ -30,17 +33,17 @@ def event_rows(batch: EventBatch, schema_ids: np.ndarray, late: np.ndarray, orig
     releasable = handling.field("releasable_to")
     columns: dict[str, Any] = {
         "event_id": header.field("event_id"),
-        "partner": header.field("partner"),
+        "partner": _codes(header.field("partner")),
         "family": _repeat(batch.family, rows),
         "occurred_at": _ms(header.field("occurred_at")),
-        "occurred_precision": header.field("occurred_precision"),
+        "occurred_precision": _codes(header.field("occurred_precision")),
         "published_at": _ms(header.field("published_at")),
         "ingested_at": pa.repeat(pa.scalar(origin.ingested_at, _MS), rows),
-        "source_system": header.field("source_system"),
-        "tlp": handling.field("tlp"),
-        "releasable_to": pa.ListArray.from_arrays(_offsets(releasable), releasable.flatten()),
-        "purpose": handling.field("purpose"),
-        "legal_basis": pc.fill_null(handling.field("legal_basis"), ""),
+        "source_system": _codes(header.field("source_system")),
+        "tlp": _codes(handling.field("tlp")),
+        "releasable_to": pa.ListArray.from_arrays(_offsets(releasable), _codes(releasable.flatten())),
+        "purpose": _codes(handling.field("purpose")),
+        "legal_basis": _codes(handling.field("legal_basis")),
         "retain_days": handling.field("retain_days").cast(pa.uint32()),
         "exercise": header.field("exercise"),
         "late": pa.array(late),
@@ -48,14 +51,14 @@ def event_rows(batch: EventBatch, schema_ids: np.ndarray, late: np.ndarray, orig
         "lat": places.lat,
         "lon": places.lon,
         "precision_m": pc.struct_field(location, "precision_m").cast(pa.uint32()),
-        "place": pc.fill_null(pc.struct_field(location, "place"), ""),
-        "country": pc.fill_null(pc.struct_field(location, "country"), ""),
-        "geo_country": pc.fill_null(places.country, ""),
-        "geo_place": pc.fill_null(places.place, ""),
-        "geo_continent": pc.fill_null(places.continent, ""),
-        "entities.type": pa.ListArray.from_arrays(offsets, parts.field("type")),
+        "place": _codes(pc.struct_field(location, "place")),
+        "country": _codes(pc.struct_field(location, "country")),
+        "geo_country": _codes(places.country),
+        "geo_place": _codes(places.place),
+        "geo_continent": _codes(places.continent),
+        "entities.type": pa.ListArray.from_arrays(offsets, _codes(parts.field("type"))),
         "entities.value": pa.ListArray.from_arrays(offsets, parts.field("value")),
-        "entities.role": pa.ListArray.from_arrays(offsets, pc.fill_null(parts.field("role"), "")),
+        "entities.role": pa.ListArray.from_arrays(offsets, _codes(parts.field("role"))),
         "summary": header.field("summary"),
         "payload": _payload(batch.table),
         "schema_id": pa.array(schema_ids, pa.uint32()),
@@ -67,10 +70,8 @@ def event_rows(batch: EventBatch, schema_ids: np.ndarray, late: np.ndarray, orig
 
 
 def _payload(table: pa.RecordBatch) -> pa.Array:
-    family = table.drop_columns(["header"])
-    frame = pl.from_arrow(pa.Table.from_batches([family]))
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_arrow().cast(pa.string())
+    family = pl.DataFrame(table.drop_columns(["header"])).to_struct()
+    return family.struct.json_encode().to_arrow().cast(pa.string())
 
 
 def _offsets(array: pa.ListArray) -> pa.Array:
@@ -78,8 +79,13 @@ def _offsets(array: pa.ListArray) -> pa.Array:
     return pc.subtract(array.offsets, array.offsets[0])
 
 
-def _repeat(text: str, rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(text, pa.string()), rows)
+def _codes(texts: pa.Array) -> pa.DictionaryArray:
+    """Texts as codes of a dictionary; null reads as the empty text."""
+    return pc.fill_null(texts, "").dictionary_encode()
+
+
+def _repeat(text: str, rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), [text])
 
 
 def _ms(times: pa.Array) -> pa.Array:
@@ -99,7 +105,7 @@ def signal_rows(signals: Sequence[Signal], origin: Origin, family: str) -> pa.Ta
         {
             "correlation_id": [each.correlation_id for each in signals],
             "rule_id": [each.rule_id for each in signals],
-            "group_key": [group_key(each.group) for each in signals],
+            "group_key": ["; ".join(each.group) for each in signals],
             "value": [each.value or "" for each in signals],
             "event_id": [each.event_id for each in signals],
             "partner": [each.partner for each in signals],
@@ -112,11 +118,6 @@ def signal_rows(signals: Sequence[Signal], origin: Origin, family: str) -> pa.Ta
             "partition": pa.repeat(pa.scalar(origin.partition, pa.uint32()), rows),
         }
     )
-
-
-def group_key(group: dict[str, str]) -> str:
-    """A group as one line of text: ``entity.phone=+49...``, several joined by ``; ``."""
-    return "; ".join(f"{name}={value}" for name, value in group.items())
 
 
 _TEXTS = pa.list_(pa.string())
@@ -177,8 +178,8 @@ _SAME_NAME = [
 ]
 
 
-def alert_rows(alerts: Sequence[Alert]) -> pa.Table:
-    """Rows of ``alerts``; ``record`` is the whole alert as JSON."""
+def alert_rows(alerts: Sequence[Alert], records: Sequence[str]) -> pa.Table:
+    """Rows of ``alerts``; ``records`` are the alerts as JSON."""
     rows = [
         {name: getattr(alert, name) for name in _SAME_NAME}
         | {
@@ -188,9 +189,9 @@ def alert_rows(alerts: Sequence[Alert]) -> pa.Table:
             "rule_version": alert.rule.version,
             "group": list(alert.group.items()),
             "tags": alert.rule.tags,
-            "record": alert.model_dump_json(),
+            "record": record,
         }
-        for alert in alerts
+        for alert, record in zip(alerts, records, strict=True)
     ]
     return _from_dicts(rows, _ALERTS)
 
@@ -220,14 +221,19 @@ _EVIDENCE = pa.schema(
 )
 
 
-def evidence_rows(alerts: Sequence[Alert]) -> pa.Table:
-    """Rows of ``alert_evidence`` for open alerts; a superseded alert's evidence is its successor's."""
+EvidenceKey = tuple[str, str, str]
+
+
+def evidence_rows(alerts: Sequence[Alert], known: set[EvidenceKey]) -> pa.Table:
+    """Rows of ``alert_evidence`` for open alerts, but for those in ``known``, to which they are added: an alert that
+    grows has told most before. A superseded alert's evidence is its successor's."""
     rows = [
         {name: getattr(each, name) for name in _EVIDENCE.names if name not in ("alert_id", "matched")}
         | {"alert_id": alert.alert_id, "matched": _json(each.matched)}
         for alert in alerts
         if alert.status == "open"
         for each in alert.evidence
+        if (key := (alert.alert_id, each.event_id, each.rule_id)) not in known and not known.add(key)  # type: ignore[func-returns-value]
     ]
     return _from_dicts(rows, _EVIDENCE)
 

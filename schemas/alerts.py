@@ -16,6 +16,7 @@ SIGNALS_TOPIC = "signals.v1"
 ALERTS_TOPIC = "alerts.v1"
 QUARANTINE_TOPIC = "quarantine.v1"
 STATE_TOPIC = "correlation-state.v1"
+RULES_TOPIC = "rules.v1"
 
 TLP_ORDER = ("CLEAR", "GREEN", "AMBER", "AMBER_STRICT", "RED")
 LEVELS = ("informational", "low", "medium", "high", "critical")
@@ -32,7 +33,7 @@ class EvidenceEntity(_Model):
 
 
 class Evidence(_Model):
-    """One event that met one base rule: where it came from, when, and the values that met the rule."""
+    """One event that met one base rule: where it came from, when, which clauses of the rule it met and with what."""
 
     event_id: str
     partner: str
@@ -48,6 +49,7 @@ class Evidence(_Model):
     summary: str = ""
     rule_id: str
     rule_title: str
+    clauses: list[str] = Field(default_factory=list)
     matched: dict[str, Any] = Field(default_factory=dict)
     topic: str
     partition: int
@@ -57,61 +59,93 @@ class Evidence(_Model):
     entities: list[EvidenceEntity] = Field(default_factory=list)
 
 
+EVIDENCE_COLUMNS = (
+    "event_id",
+    "partner",
+    "family",
+    "occurred_us",
+    "published_us",
+    "ingested_us",
+    "tlp",
+    "country",
+    "place",
+    "lat",
+    "lon",
+    "summary",
+    "rule_id",
+    "matched",
+    "partition",
+    "offset",
+    "exercise",
+    "confidence",
+    "entities",
+)
+"""Order of the values of one piece of evidence in :attr:`Signal.evidence`; times are microseconds since 1970 UTC and
+entities are ``[type, value, role]``. Names would double what windows hold in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One event that met one base rule, for one value of the group of one correlation.
+    """One match of one rule, for one value of the group of one correlation that watches it.
 
-    ``correlation_id`` is empty where the detection is an alert by itself. ``value`` is what a value count counts.
-    ``occurred_us`` is event time in microseconds since 1970 UTC. ``late`` marks an event that came after the allowed
-    lateness; it joins no window. ``evidence`` is an :class:`Evidence` as JSON text: most signals never become part of
-    an alert, and are not worth the objects.
+    ``correlation_id`` is empty where a detection is an alert by itself; ``fingerprint`` is that of the correlation,
+    else the version of the detection. ``group`` holds the values of the correlation's ``group_by``, in its order.
+    ``value`` is what value types look at, and ``lat,lon`` for travel. ``occurred_us`` is event time in microseconds
+    since 1970 UTC. ``late`` marks an event that came after the allowed lateness; it joins no window. ``withdrawn``
+    takes back an earlier signal of a correlation whose window proved not to fire. ``evidence`` is JSON: a list of
+    pieces, each the values of ``EVIDENCE_COLUMNS``; most signals never become part of an alert, and are not worth the
+    objects.
     """
 
     correlation_id: str
+    fingerprint: str
     rule_id: str
-    group: dict[str, str]
+    group: tuple[str, ...]
     value: str | None
     partner: str
     event_id: str
     occurred_us: int
     exercise: bool
     late: bool
+    withdrawn: bool
     evidence: bytes
 
-    def to_json(self) -> bytes:
-        """The value of a record of ``signals.v1``."""
-        return orjson.dumps(
-            {
-                "correlation_id": self.correlation_id,
-                "rule_id": self.rule_id,
-                "group": self.group,
-                "value": self.value,
-                "partner": self.partner,
-                "event_id": self.event_id,
-                "occurred_us": self.occurred_us,
-                "exercise": self.exercise,
-                "late": self.late,
-                "evidence": orjson.Fragment(self.evidence),
-            }
-        )
+    @property
+    def key(self) -> str:
+        """Key of the record on ``signals.v1``: what must meet in one window goes to one partition."""
+        live = "exercise" if self.exercise else "live"
+        return "\x1f".join([self.correlation_id or self.rule_id, live, *self.group])
+
+    def to_bytes(self) -> bytes:
+        """The value of a record of ``signals.v1``: a JSON list, a line feed, and the evidence as it is."""
+        head = [
+            self.correlation_id,
+            self.fingerprint,
+            self.rule_id,
+            self.group,
+            self.value,
+            self.partner,
+            self.event_id,
+            self.occurred_us,
+            self.exercise,
+            self.late,
+            self.withdrawn,
+        ]
+        return orjson.dumps(head) + b"\n" + self.evidence
 
     @classmethod
-    def from_content(cls, content: dict[str, Any]) -> Signal:
-        """Build from a record's parsed JSON.
+    def from_bytes(cls, value: bytes) -> Signal:
+        """Read back :meth:`to_bytes`.
 
         Raises:
-            KeyError, TypeError: a field is missing, or one too many.
+            ValueError, TypeError: it is no signal.
         """
-        evidence = orjson.dumps(content.pop("evidence"))
-        return cls(**content, evidence=evidence)
-
-    def record(self) -> Evidence:
-        """The evidence as an object.
-
-        Raises:
-            pydantic.ValidationError: it is not what the contract says.
-        """
-        return Evidence.model_validate_json(self.evidence)
+        head, separator, evidence = value.partition(b"\n")
+        if not separator:
+            raise ValueError("no evidence behind the head")
+        fields: list[Any] = orjson.loads(head)
+        fields[3] = tuple(fields[3])
+        return cls(*(*fields, evidence))
 
 
 class AlertRule(_Model):
@@ -133,12 +167,12 @@ class Alert(_Model):
     """What a rule concluded. A higher ``version`` of the same ``alert_id`` replaces a lower one.
 
     ``status`` superseded means that an earlier event came to light, so that the situation now goes by the id in
-    ``superseded_by``.
+    ``superseded_by``; retracted means that with what came later the condition does not hold any more.
     """
 
     alert_id: str
     version: int
-    status: Literal["open", "superseded"] = "open"
+    status: Literal["open", "superseded", "retracted"] = "open"
     superseded_by: str | None = None
     supersedes: list[str] = Field(default_factory=list)
     rule: AlertRule

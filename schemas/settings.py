@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     max_future_s: int = Field(default=300, ge=0, description="occurred_at may be this many seconds ahead of now")
     max_event_bytes: int = Field(default=1_048_576, ge=1024)
     allowed_lateness_s: int = Field(default=3600, ge=0)
+    store: bool = Field(default=True, description="write to ClickHouse; without it a bench compares what remains")
     metrics_port: int = Field(default=0, ge=0, description="Prometheus endpoint of a worker; 0 takes a free port")
 
     @classmethod

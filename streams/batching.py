@@ -5,17 +5,25 @@ documented setting, hands over runs of a partition's records, the schema passes 
 consumer commits the end of the acknowledged prefix of runs. Faust 0.15.3 commits past an unacknowledged message
 (upstream issues #606, #315, #527); the private methods overridden below exist for that and are pinned by a contract
 test.
+
+A batch may carry a text that is committed with its end: what must be known to go on from there.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import faust
+import numpy as np
+import numpy.typing as npt
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 from aiokafka.consumer import fetcher
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import TRANSPORTS, aiokafka
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
@@ -29,6 +37,9 @@ FETCH_MAX_WAIT_MS = 50
 """How long a fetch may wait for data. While busy partitions are being worked off, the client asks for the idle ones
 alone and sends nothing else to that broker until the answer: Faust's fixed 1,500 ms held everything up for so long."""
 STREAM_BUFFER_BATCHES = 8
+END = "\0"
+"""Closes the metadata of every commit. Whoever asks for offsets with librdkafka, as our own lag checks do, would else
+read on behind it in memory (confluentinc/librdkafka#4649)."""
 
 
 class Record(Protocol):
@@ -44,8 +55,26 @@ class Record(Protocol):
 class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Hands on the records as the native parser made them: wrapping each took a fifth of the worker's CPU time."""
 
+    def __iter__(self) -> Iterator[Record]:
+        # Not through __next__, whose only part is to forget the generator at its end.
+        return self._records_iterator  # type: ignore[no-any-return]
+
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record
+
+
+@dataclass(slots=True, eq=False)
+class BatchEnd:
+    """Offset of a batch's last record, and ``metadata`` (at most 4,096 bytes) to be committed with the one behind it.
+
+    ``stale`` says that the partition was revoked meanwhile: whoever has it now reads the batch again, from the last
+    commit. Outlives its batch, whose records may go once it is acknowledged.
+    """
+
+    offset: int
+    metadata: str = ""
+    acked: bool = False
+    stale: bool = False
 
 
 class PartitionBatch(list[Any]):
@@ -59,12 +88,21 @@ class PartitionBatch(list[Any]):
         last = self[-1]
         self.topic, self.partition = topic, partition
         self.offset: int = last.offset
+        self.end = BatchEnd(last.offset)
         self.timestamp: int = last.timestamp
         self.timestamp_type = last.timestamp_type
 
     @property
     def value(self) -> PartitionBatch:
         return self
+
+    @cached_property
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self]
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        return np.array([record.offset for record in self], dtype=np.int64)
 
     def part(self, start: int, end: int) -> PartitionBatch:
         """The records from ``start`` up to ``end``, at least one, as a batch of their own."""
@@ -93,27 +131,82 @@ class BatchSchema(faust.Schema[None, PartitionBatch]):
 
 
 class BatchConsumerThread(aiokafka.AIOKafkaConsumerThread):
-    """The thread that fetches, with a short long-poll."""
+    """The thread that fetches, with a short long-poll, and commits with metadata, which Faust leaves empty."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        consumer._fetch_min_bytes = getattr(transport.app, "fetch_min_bytes", 1)
+        commit, parent = consumer.commit, self.consumer
+
+        async def commit_with_metadata(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
+            assert isinstance(parent, BatchConsumer)
+            texts = parent.metadata
+            await commit({tp: OffsetAndMetadata(each.offset, texts[tp] + END) for tp, each in offsets.items()})
+
+        consumer.commit = commit_with_metadata
         return consumer
 
 
 class BatchConsumer(aiokafka.Consumer):
-    """Commits, per partition, the end of the unbroken prefix of acknowledged batches and nothing beyond."""
+    """Commits, per partition, the end of the unbroken prefix of acknowledged batches and nothing beyond.
+
+    ``metadata`` is what goes with the latest commit of each partition.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._open: dict[TP, deque[int]] = defaultdict(deque)
+        self._open: dict[TP, deque[BatchEnd]] = defaultdict(deque)
+        self._fetched: dict[TP, int] = {}
+        self._handed_on: dict[TP, int] = {}
+        self._read_up: set[TP] = set()
+        self._next_look = 0.0
+        self.metadata: dict[TP, str] = {}
         super().__init__(*args, **kwargs)
+
+    def idle(self, tp: TP) -> bool:
+        """Whether the partition has been read to its end, as of a second ago, and every batch of it acknowledged."""
+        handed_on = self._fetched.get(tp) == self._handed_on.get(tp)
+        return tp in self._read_up and handed_on and all(end.acked for end in self._open[tp])
+
+    async def committed_metadata(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """What was committed with the offset of each (topic, partition), empty where nothing was. Waits while brokers
+        are away."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        wanted = [TopicPartition(*each) for each in partitions]
+        found = await self._thread.call_thread(coordinator.fetch_committed_offsets, wanted)
+        return {each: found[each].metadata.removesuffix(END) if each in found else "" for each in wanted}
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        records = await super()._getmany(active_partitions, timeout)
+        self._fetched.update({tp: run[-1].offset for tp, run in records.items()})
+        if time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + 0.5
+            # Now, because the next fetch begins when these records are handed on: positions include no others. They
+            # count, not offsets of records, for what ends a transaction has an offset too.
+            assigned = self._thread._ensure_consumer()._subscription.subscription.assignment
+            states = {tp: assigned.state_value(tp) for tp in self.assignment()}
+            self._read_up = {
+                tp
+                for tp, state in states.items()
+                if state is not None
+                and state.has_valid_position
+                and state.highwater is not None
+                and state.position >= state.highwater
+            }
+        return records
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> Any:
-        self._open[tp].append(record.offset)
+        self._open[tp].append(record.end)
+        self._handed_on[tp] = record.offset
         return super()._to_message(tp, record)
+
+    def ack(self, message: Any) -> bool:
+        # By the batch, not by its offset: one that was read before a rebalance must not acknowledge its second reading.
+        message.value.end.acked = True
+        return super().ack(message)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # A batch spans many offsets: what looks like a gap to Faust lies inside it.
@@ -125,21 +218,33 @@ class BatchConsumer(aiokafka.Consumer):
         return
 
     def _new_offset(self, tp: TP) -> int | None:
-        pending, acked, end = self._open[tp], self._acked_index[tp], None
-        while pending and pending[0] in acked:
+        pending, end = self._open[tp], None
+        while pending and pending[0].acked:
             end = pending.popleft()
-            acked.discard(end)
-        self._acked[tp][:] = sorted(acked)
-        return None if end is None else end + 1
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        if end is None:
+            return None
+        self.metadata[tp] = end.metadata
+        return end.offset + 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.assignment():
+            self.stop_flow()  # Faust does so later; no batch may follow those that are about to be stale
         await self.commit()
+        self._forget()
         await super().on_partitions_revoked(revoked)
-        self._open.clear()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._open.clear()
+        self._forget()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def _forget(self) -> None:
+        for ends in self._open.values():
+            for end in ends:
+                end.stale = True
+        for what in (self._open, self._fetched, self._handed_on, self._read_up):
+            what.clear()
 
 
 class Transport(aiokafka.Transport):
@@ -149,8 +254,10 @@ class Transport(aiokafka.Transport):
 TRANSPORTS.aliases["batched"] = "streams.batching:Transport"
 
 
-def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
+def batch_app(group: str, settings: Settings, instance: str, fetch_min_bytes: int = 1) -> faust.App:
     """A Faust application of consumer group ``group`` whose agents receive :class:`PartitionBatch` values.
+
+    ``fetch_min_bytes`` is what the broker gathers, for at most ``FETCH_MAX_WAIT_MS``, before it answers.
 
     Raises:
         RuntimeError: a compression codec is missing, so that one partner's batch could stop the worker.
@@ -165,7 +272,7 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
     fetcher.PartitionRecords = LeanRecords
     datadir = settings.data_dir / "faust" / group
     datadir.mkdir(parents=True, exist_ok=True)
-    return faust.App(
+    app = faust.App(
         group,
         broker=f"batched://{settings.kafka_bootstrap}",
         ConsumerScheduler=PartitionRuns,
@@ -189,3 +296,5 @@ def batch_app(group: str, settings: Settings, instance: str) -> faust.App:
         broker_heartbeat_interval=2.0,
         stream_recovery_delay=0.0,
     )
+    app.fetch_min_bytes = fetch_min_bytes  # type: ignore[attr-defined]
+    return app

@@ -20,7 +20,7 @@ import pyruhvro
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of
-from schemas.wire import PREFIX_BYTES, NotConfluentFramed, unframe
+from schemas.wire import MAGIC, PREFIX_BYTES, NotConfluentFramed, unframe
 from streams.refusal import Reason, Refusal
 
 
@@ -51,7 +51,7 @@ class Decoder:
         self._text = schema_text(family)
         self._reader = fastavro.parse_schema(load_schema(family))
         self._canonical = to_parsing_canonical_form(load_schema(family))
-        self._arrow = pyruhvro.deserialize_array_threaded([], self._text, 1)[0].schema
+        self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
         self._writers: dict[int, _Writer] = {}
 
     @staticmethod
@@ -63,45 +63,40 @@ class Decoder:
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode record values in order. Never raises for bad input: each bad row becomes a :class:`Refusal`."""
         refused: list[Refusal] = []
-        rows: Sequence[int] = range(len(values))
-        bodies: list[bytes] = []
-        ids: Sequence[int]
-        own = self._all_own(values)
-        if own is not None:
-            bodies = [value[PREFIX_BYTES:] for value in values]  # type: ignore[index]
-            ids = [own] * len(values)
+        bodies = self._all_own(values)
+        if bodies is not None:
+            rows, ids = np.arange(len(bodies)), np.full(len(bodies), _schema_id(values[0]), dtype=np.uint32)
         else:
-            rows, ids = [], []
+            bodies, found = [], []
             for index, value in enumerate(values):
                 read = self._resolve(index, value)
                 if isinstance(read, Refusal):
                     refused.append(read)
                 else:
-                    rows.append(index)
-                    ids.append(read[0])
+                    found.append((index, read[0]))
                     bodies.append(read[1])
+            rows = np.array([index for index, _ in found], dtype=np.int64)
+            ids = np.array([schema_id for _, schema_id in found], dtype=np.uint32)
         batches: list[pa.RecordBatch] = []
-        kept: list[int] = []
+        kept: list[range] = []
         self._decode(bodies, 0, batches, kept, refused, rows, ids)
-        table = _joined(batches, self._arrow)
-        chosen = np.array(kept, dtype=np.int64)
+        chosen = np.concatenate([np.arange(each.start, each.stop) for each in kept] or [np.arange(0)])
         return Decoded(
-            table,
-            np.array(rows, dtype=np.int64)[chosen],
-            np.array(ids, dtype=np.uint32)[chosen],
-            sorted(refused, key=lambda each: each.index),
+            _joined(batches, self._arrow), rows[chosen], ids[chosen], sorted(refused, key=lambda each: each.index)
         )
 
-    def _all_own(self, values: Sequence[bytes | None]) -> int | None:
-        """The schema id if all records share one, the reader's own, and none is too large: the usual case."""
-        ids = self.schema_ids(values)
-        if len(ids) != 1 or None in values or max(map(len, values)) > self._max_bytes:  # type: ignore[arg-type]
+    def _all_own(self, values: Sequence[bytes | None]) -> list[bytes] | None:
+        """The bodies if all records have the reader's own schema and none is too large: the usual case."""
+        prefix = (values[0] or b"")[:PREFIX_BYTES] if values else b""
+        if len(prefix) < PREFIX_BYTES or prefix[0] != MAGIC or self._writer(_schema_id(prefix)) != _Writer(None):
             return None
-        (schema_id,) = ids
-        prefix = b"\0" + schema_id.to_bytes(4, "big")
-        if self._writer(schema_id) != _Writer(None) or not all(value.startswith(prefix) for value in values):  # type: ignore[union-attr]
+        if None in values:
             return None
-        return schema_id
+        bodies = [value.removeprefix(prefix) for value in values]  # type: ignore[union-attr]
+        sizes = list(map(len, values))  # type: ignore[arg-type]
+        if sum(sizes) - sum(map(len, bodies)) != PREFIX_BYTES * len(values) or max(sizes) > self._max_bytes:
+            return None
+        return bodies
 
     def _writer(self, schema_id: int) -> _Writer:
         known = self._writers.get(schema_id)
@@ -164,28 +159,28 @@ class Decoder:
         bodies: list[bytes],
         start: int,
         batches: list[pa.RecordBatch],
-        kept: list[int],
+        kept: list[range],
         refused: list[Refusal],
-        rows: Sequence[int],
-        ids: Sequence[int],
+        rows: np.ndarray,
+        ids: np.ndarray,
     ) -> None:
         """Decode ``bodies``, which begin at position ``start`` of all; halve them where the decoder refuses."""
         if not bodies:
             return
         try:
-            decoded = pyruhvro.deserialize_array_threaded(bodies, self._text, 1)
-            for batch in decoded:
-                batch.validate(full=True)
+            # The threaded variants copy each body to hand it over: that is dearer than the decoding itself.
+            decoded = pyruhvro.deserialize_array(bodies, self._text)
+            decoded.validate(full=True)
         except (ValueError, pa.ArrowInvalid) as error:
             if len(bodies) == 1:
-                refused.append(self._diagnose(bodies[0], rows[start], ids[start], error))
+                refused.append(self._diagnose(bodies[0], int(rows[start]), int(ids[start]), error))
                 return
             middle = len(bodies) // 2
             self._decode(bodies[:middle], start, batches, kept, refused, rows, ids)
             self._decode(bodies[middle:], start + middle, batches, kept, refused, rows, ids)
             return
-        batches.extend(decoded)
-        kept.extend(range(start, start + len(bodies)))
+        batches.append(decoded)
+        kept.append(range(start, start + len(bodies)))
 
     def _diagnose(self, body: bytes, index: int, schema_id: int, error: Exception) -> Refusal:
         try:
@@ -193,6 +188,10 @@ class Decoder:
         except Exception as found:  # as in _resolve: any type may come
             return Refusal(index, Reason.UNDECODABLE, _readable(found, schema_id), schema_id=schema_id)
         return Refusal(index, Reason.UNDECODABLE, _readable(error, schema_id), schema_id=schema_id)
+
+
+def _schema_id(framed: bytes | None) -> int:
+    return int.from_bytes((framed or b"")[1:PREFIX_BYTES], "big")
 
 
 def _readable(error: Exception, schema_id: int) -> str:

@@ -44,7 +44,16 @@ class Metrics:
         self.store_retries = Counter("tocsin_store_retries_total", "Inserts tried again", registry=registry)
         self.lag = Gauge("tocsin_consumer_lag", "Records not yet committed", ("topic", "partition"), registry=registry)
         self.groups = Gauge("tocsin_correlation_groups", "Live groups", registry=registry)
-        self.capped = Counter("tocsin_window_capped_total", "Signals given up by a full window", registry=registry)
+        self.windows = Counter(
+            "tocsin_windows_total",
+            "Signals late, stale or capped, and groups evicted, by correlation",
+            ("what", "rule"),
+            registry=registry,
+        )
+        self.rules = Gauge("tocsin_rules_info", "Rule set in force, as a label", ("version",), registry=registry)
+        self.rules_refused = Counter(
+            "tocsin_rules_refused_total", "Deployed rule sets that this worker could not use", registry=registry
+        )
         self.broken_signals = Counter(
             "tocsin_broken_signals_total", "Signals that could not be read", registry=registry
         )

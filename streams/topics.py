@@ -18,12 +18,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs r
     ResourceType,
 )
 
-from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, SIGNALS_TOPIC, STATE_TOPIC
+from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, RULES_TOPIC, SIGNALS_TOPIC, STATE_TOPIC
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
 
 MIB: Final = 1_048_576
 DAY_MS: Final = 86_400_000
+MAX_RULES_BYTES: Final = 8 * MIB
+"""Of one record of ``rules.v1``, which holds a whole rule set."""
 REQUEST_TIMEOUT_S: Final = 30.0
 
 
@@ -71,6 +73,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(ALERTS_TOPIC, count, alerts),
         # Same partitions as the signals: a partition's state lies in the partition of the same number.
         TopicSpec(STATE_TOPIC, count, alerts),
+        # One partition: what is in force is the last that was said.
+        TopicSpec(RULES_TOPIC, 1, {**alerts, "max.message.bytes": str(MAX_RULES_BYTES)}),
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from schemas.settings import Settings
 from tests.stack import Stack, running_stack
@@ -15,6 +16,10 @@ OWN_PLATFORM = ("clickhouse", "embedded", "scenario", "recovery")
 """Folders whose tests start parts of their own, in the order in which they run: after those that need none, and before
 those on the shared platform, so that no two platforms share the machine."""
 TESTS = Path(__file__).resolve().parent
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("tocsin", deadline=None)
+settings.load_profile("tocsin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -189,7 +189,9 @@ class Stack:
     def lag(self) -> int:
         """Records of the event topics that ingest has not yet committed."""
         progress = CommittedProgress(self.settings.kafka_bootstrap, self.settings.ingest_group, EVENT_TOPICS)
-        return sum(end - committed for committed, end in progress.read().values())
+        # Just started, the broker knows its groups a moment later than its topics.
+        read = self.wait_until(lambda: (progress.read(),), 30, "committed offsets")[0]
+        return sum(end - committed for committed, end in read.values())
 
     def wait_ingested(self, timeout_s: float = 60) -> None:
         """Wait until every record published so far has had its effects."""

@@ -162,8 +162,7 @@ def alert(alert_id: str, **changes: Any) -> Json:
         "evidence": items,
         "explain": {
             "type": "value_count",
-            "op": "gte",
-            "threshold": 2.0,
+            "bounds": [["gte", 2.0]],
             "observed": 4,
             "timespan_s": 7200,
             "by_rule": {"A document is shown at a border": len(items)},

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.loadgen import EncodedRecord
-from processors.alerts import from_detection, from_situation
-from processors.correlate import Group
+from processors.conclude import Effects
+from processors.correlator import Correlator
 from processors.ingest import Ingest
-from processors.rulebook import Correlation, Detection, Rulebook, load
+from processors.rule_files import load
+from processors.rulebook import Rulebook
 from processors.validate import Limits
+from schemas.alerts import Alert
 from schemas.partners import load_partners
 from schemas.registry import FAMILIES, RegisteredSchema, schema_text, subject_of
 from schemas.settings import Settings
@@ -57,35 +59,33 @@ def run(records: Iterable[EncodedRecord], now: dt.datetime, batch: int = 5_000) 
         number: RegisteredSchema(number, schema_text(family), (subject_of(family),))
         for family, number in SCHEMA_IDS.items()
     }
-    ingest = Ingest(book, limits, Watermarks(settings.allowed_lateness_s), schemas.get, settings.max_event_bytes)
+    lateness_s = settings.allowed_lateness_s
+    ingest = Ingest(book, limits, Watermarks(), schemas.get, settings.max_event_bytes, lateness_s)
+    correlator = Correlator(book, lateness_s)
     topics: dict[str, list[Record]] = defaultdict(list)
     for topic, key, value in records:
         topics[topic].append(Record(len(topics[topic]), 0, key, value))
-    rules = book.by_id()
-    groups: dict[Any, Group] = {}
-    alerts: dict[str, dict[str, Any]] = {}
+    alerts: dict[str, Alert] = {}
     result = Result()
+    latest = 0
     for topic, topic_records in topics.items():
         for start in range(0, len(topic_records), batch):
             outcome = ingest.process(PartitionBatch(topic_records[start : start + batch], topic, 0), now)
             result.stored += outcome.stored
             result.refused += outcome.refused
             result.late += sum(outcome.late.values())
-            for signal in outcome.signals:
-                result.matched_bases.add(signal.rule_id)
-                found = []
-                if not signal.correlation_id:
-                    detection = rules[signal.rule_id]
-                    assert isinstance(detection, Detection)
-                    found = [from_detection(detection, signal, now)]
-                else:
-                    correlation = rules[signal.correlation_id]
-                    assert isinstance(correlation, Correlation)
-                    key = (correlation.meta.id, tuple(signal.group.values()), signal.exercise)
-                    group = groups.setdefault(key, Group(correlation, signal.group, signal.exercise))
-                    for situation in group.add([signal]):
-                        found += from_situation(group, situation, now)
-                for alert in found:
-                    alerts[alert.alert_id] = alert.model_dump(mode="json")
-    result.alerts = [alert for alert in alerts.values() if alert["status"] == "open"]
+            result.matched_bases.update(signal.rule_id for signal in outcome.signals)
+            latest = max([latest, *(signal.occurred_us for signal in outcome.signals)])
+            _tell(correlator, correlator.add(outcome.signals, now), alerts, now)
+    for depth in range(1, 1 + max((each.depth for each in book.correlations), default=0)):
+        _tell(correlator, correlator.advance(latest, now, depth), alerts, now)
+    result.alerts = [alert.model_dump(mode="json") for alert in alerts.values() if alert.status == "open"]
     return result
+
+
+def _tell(correlator: Correlator, effects: Effects, alerts: dict[str, Alert], now: dt.datetime) -> None:
+    while True:
+        alerts.update((alert.alert_id, alert) for alert in effects.alerts)
+        if not effects.signals:
+            return
+        effects = correlator.add(effects.signals, now)

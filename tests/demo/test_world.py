@@ -136,7 +136,7 @@ def test_fifty_thousand_events_lead_to_no_alert() -> None:
     assert result.alerts == []
     assert (result.stored, result.refused, result.late) == (50_000, [], 0)
     # Silent for the right reason: the ordinary base rules do match, only no correlation comes about.
-    titles = {shipped_rules().by_id()[each].meta.title for each in result.matched_bases}
+    titles = {shipped_rules().by_id[each].meta.title for each in result.matched_bases}
     assert {
         "Entry with a travel document",
         "Document reported lost, stolen or counterfeit",

@@ -40,7 +40,7 @@ ROWS = np.arange(3)
 @pytest.fixture(scope="module")
 def batch() -> EventBatch:
     rows = table("financial_transaction", EVENTS)
-    return EventBatch("financial_transaction", rows, gazetteer().locate(rows.column(0).field("location")))
+    return EventBatch("financial_transaction", rows)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deploy.demo.world import background
 from processors import ingest as module
 from processors.ingest import Ingest
-from processors.rulebook import load
+from processors.rule_files import load
 from processors.validate import Limits
 from schemas.partners import load_partners
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of, topic_of
@@ -36,7 +36,7 @@ VALUES = [encode(1, PARSED, event) for event in EVENTS]
 def new_ingest() -> Ingest:
     registered = RegisteredSchema(1, schema_text(FAMILY), (subject_of(FAMILY),))
     limits = Limits(load_partners(SETTINGS.partners_file), 300)
-    return Ingest(BOOK, limits, Watermarks(3600), {1: registered}.get, 1 << 20)
+    return Ingest(BOOK, limits, Watermarks(), {1: registered}.get, 1 << 20, 3600)
 
 
 def records(values: list[bytes]) -> PartitionBatch:
@@ -115,3 +115,29 @@ def test_late_events_are_marked_and_join_no_window() -> None:
     assert outcome.late == {PARTNER: 1}
     late_ids = {early["header"]["event_id"]}
     assert not [each for each in outcome.signals if each.correlation_id and each.event_id in late_ids]
+
+
+def at(number: int, hours_ago: float) -> dict[str, Any]:
+    moved = NOW - dt.timedelta(hours=hours_ago)
+    return {**EVENTS[number], "header": {**EVENTS[number]["header"], "occurred_at": moved}}
+
+
+def test_isolating_a_record_makes_none_before_it_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.event_rows
+
+    def fails(batch: Any, *rest: Any) -> Any:
+        if EVENTS[1]["header"]["event_id"] in batch.header.field("event_id").to_pylist():
+            raise RuntimeError("library failure")
+        return real(batch, *rest)
+
+    monkeypatch.setattr(module, "event_rows", fails)
+    outcome = new_ingest().process(records([encode(1, PARSED, at(0, 3)), encode(1, PARSED, at(1, 0))]), NOW)
+    assert outcome.tables["events"].column("late").to_pylist() == [False]
+
+
+def test_another_rulebook_keeps_the_watermarks() -> None:
+    first = new_ingest()
+    first.process(records([encode(1, PARSED, at(0, 0))]), NOW)
+    second = first.under(load([SETTINGS.rules_path / "tips"]))
+    outcome = second.process(records([encode(1, PARSED, at(1, 3))]), NOW)
+    assert outcome.tables["events"].column("late").to_pylist() == [True]

@@ -11,9 +11,12 @@ import datetime as dt
 import itertools
 import os
 import random
+import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ import pytest
 from deploy.demo.scenarios import expected
 from deploy.embedded.checks import CommittedProgress
 from deploy.loadgen import EncodedRecord, encode_scenarios, generate_encoded, produce_encoded
+from deploy.parts import worker_part
 from schemas.registry import FAMILIES
 from schemas.settings import Settings
 from tests.stack import Stack, running_stack
@@ -30,7 +34,8 @@ RUNS = 20
 """Scenario runs strewn over the background, so that a kill meets situations half seen."""
 KILLS = 5
 STORE_AWAY_S = 30.0
-SLICES = 8
+SLICES = 10
+RULES = Path(__file__).with_name("rules.yml")
 DONE_S = 120.0
 
 Evidence = frozenset[tuple[str, str, str]]
@@ -62,6 +67,18 @@ def records_for(schema_ids: dict[str, int], until: dt.datetime) -> list[EncodedR
     return mixed + background[len(strewn) * step :]
 
 
+def last_of_all(schema_ids: dict[str, int], until: dt.datetime) -> list[EncodedRecord]:
+    """One event well after all others: event time passes what absence waits for."""
+    return generate_encoded(1, 12, ["tip_report"], schema_ids, until=until + dt.timedelta(seconds=240))
+
+
+def rules_for(folder: Path) -> Path:
+    """The shipped rules, and those of this test."""
+    shutil.copytree(Settings().rules_path, folder / "rules")
+    shutil.copy(RULES, folder / "rules" / "recovery.yml")
+    return folder / "rules"
+
+
 def slices(records: list[EncodedRecord]) -> Iterator[list[EncodedRecord]]:
     size = -(-len(records) // SLICES)
     return iter([records[start : start + size] for start in range(0, len(records), size)])
@@ -84,13 +101,15 @@ class Result:
     records: list[dict[str, Any]]
 
 
-def result(stack: Stack) -> Result:
+def result(stack: Stack, until: dt.datetime) -> Result:
     def alerts() -> dict[str, Evidence]:
         return {
             each["alert_id"]: frozenset((e["partner"], e["event_id"], e["rule_id"]) for e in each["evidence"])
             for each in stack.alerts()
         }
 
+    stack.wait_ingested(DONE_S)
+    produce_encoded(stack.settings.kafka_bootstrap, last_of_all(stack.schema_ids, until))
     stack.wait_ingested(DONE_S)
     stack.wait_until(lambda: signals_lag(stack.settings) < 20, DONE_S, "every signal correlated")
     before = alerts()
@@ -115,11 +134,11 @@ def working_pid(stack: Stack, name: str) -> int:
     return int(stack.wait_until(ready, 60, f"{name} at work"))
 
 
-def undisturbed(stack: Stack, records: list[EncodedRecord], account: Account) -> Result:
+def undisturbed(stack: Stack, records: list[EncodedRecord], until: dt.datetime, account: Account) -> Result:
     for part in slices(records):
         produce_encoded(stack.settings.kafka_bootstrap, part)
     account.say(f"undisturbed: {len(records):,} records published")
-    found = result(stack)
+    found = result(stack, until)
     account.say(f"undisturbed: {found.stored:,} events stored, {len(found.alerts)} alerts")
     return found
 
@@ -181,8 +200,21 @@ class Disturber:
         part.start(90)
         self._account.say(f"{name} serves again after {time.monotonic() - stopped:.0f} s")
 
+    @contextlib.contextmanager
+    def second_workers(self) -> Iterator[None]:
+        """One more worker of each kind takes over part of the partitions, and gives them back."""
+        names = [f"{kind}-1" for kind in ("ingest", "correlate")]
+        self._stack.platform.add_parts([worker_part(self._stack.settings, name[:-2], "1") for name in names])
+        for name in names:
+            working_pid(self._stack, name)
+        self._account.say("two workers of each kind")
+        yield
+        for name in names:
+            self._stack.part(name).stop()
+        self._account.say("one worker of each kind")
 
-def disturbed(stack: Stack, records: list[EncodedRecord], account: Account) -> Result:
+
+def disturbed(stack: Stack, records: list[EncodedRecord], until: dt.datetime, account: Account) -> Result:
     harm = Disturber(stack, records, account)
     harm.publish()
     harm.kill("ingest-0")
@@ -200,11 +232,16 @@ def disturbed(stack: Stack, records: list[EncodedRecord], account: Account) -> R
         pass
     harm.kill("correlate-0")
     harm.kill_half_way()
+    harm.publish()
+    with harm.second_workers():
+        harm.wait_for_a_commit()
+        harm.publish()
+        harm.wait_for_a_commit()
     harm.publish_rest()
     assert len(harm.kills) == KILLS
     assert all(lag for _, lag in harm.kills), f"the worker had nothing to do when it was killed: {harm.kills}"
     assert len({committed for committed, _ in harm.kills}) >= 3, f"no progress between the kills: {harm.kills}"
-    found = result(stack)
+    found = result(stack, until)
     restarts = {name: stack.part(name).restarts for name in ("ingest-0", "correlate-0", "kafka", "clickhouse")}
     account.say(f"disturbed: {found.stored:,} events stored, {len(found.alerts)} alerts, restarts {restarts}")
     assert restarts["ingest-0"] >= KILLS
@@ -223,22 +260,31 @@ def differing(one: dict[str, Evidence], other: dict[str, Evidence]) -> dict[str,
 def test_kills_and_outages_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    folder = tmp_path_factory.mktemp("recovery")
+    rules, until = rules_for(folder), dt.datetime.now(dt.UTC)
     with capfd.disabled():
         print()
         account = Account()
-        with running_stack(tmp_path_factory.mktemp("undisturbed")) as stack:
+        with running_stack(folder / "undisturbed", rules_path=rules) as stack:
             schema_ids = stack.schema_ids
-            records = records_for(schema_ids, dt.datetime.now(dt.UTC))
-            plain = undisturbed(stack, records, account)
-        with running_stack(tmp_path_factory.mktemp("disturbed")) as stack:
+            records = records_for(schema_ids, until)
+            plain = undisturbed(stack, records, until, account)
+        with running_stack(folder / "disturbed", rules_path=rules) as stack:
             assert stack.schema_ids == schema_ids, "the same bytes do not mean the same in both registries"
-            rough = disturbed(stack, records, account)
-    published = len(records)
+            rough = disturbed(stack, records, until, account)
+    published = len(records) + 1
     assert (plain.stored, plain.distinct) == (published, published)
     assert (rough.stored, rough.distinct) == (published, published)
     assert rough.signals == plain.signals
+    ours = {
+        alert["alert_id"]: alert["rule"]["title"] for alert in plain.records if "Recovery" in alert["rule"]["title"]
+    }
+    titles = Counter(ours.values())
+    account.say(f"alerts of the rules of this test: {dict(titles)}")
+    assert len(titles) == 4
+    assert min(titles.values()) >= 5
     wanted = list(itertools.chain.from_iterable(expected(f"recovery-{run}") for run in range(RUNS)))
     missing = [each for each in wanted if not any(each.met_by(alert) for alert in plain.records)]
     assert not missing, missing[:3]
-    assert len(plain.alerts) == len(wanted)
+    assert len(plain.alerts) == len(wanted) + len(ours)
     assert differing(plain.alerts, rough.alerts) == {}

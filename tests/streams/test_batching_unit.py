@@ -9,12 +9,13 @@ from typing import Any
 
 import faust
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
 from faust.types import TP
 
 from streams import batching
-from streams.batching import BatchConsumer, PartitionBatch, PartitionRuns
+from streams.batching import BatchConsumer, BatchEnd, PartitionBatch, PartitionRuns
 
 
 def record(offset: int, partition: int = 0) -> Any:
@@ -24,7 +25,8 @@ def record(offset: int, partition: int = 0) -> Any:
 def test_faust_has_the_private_surface_that_batching_overrides() -> None:
     assert faust.__version__ == "0.15.3"
     methods = {"_to_message": ["self", "tp", "record"], "_add_gap": ["self", "tp", "offset_from", "offset_to"],
-               "_new_offset": ["self", "tp"]}  # fmt: skip
+               "_new_offset": ["self", "tp"], "ack": ["self", "message"],
+               "_getmany": ["self", "active_partitions", "timeout"]}  # fmt: skip
     for name, parameters in methods.items():
         assert list(inspect.signature(getattr(aiokafka.Consumer, name)).parameters) == parameters, name
     assert inspect.iscoroutinefunction(aiokafka.Consumer._add_gap)
@@ -32,6 +34,9 @@ def test_faust_has_the_private_surface_that_batching_overrides() -> None:
     for attribute in ("_acked", "_acked_index", "_committed_offset", "_read_offset"):
         assert f"self.{attribute} =" in made, f"faust's Consumer no longer sets {attribute}"
     assert "self._new_offset(tp)" in inspect.getsource(Consumer), "commits no longer ask _new_offset"
+    assert inspect.iscoroutinefunction(GroupCoordinator.fetch_committed_offsets)
+    committing = inspect.getsource(aiokafka.AIOKafkaConsumerThread._commit)
+    assert "await consumer.commit(aiokafka_offsets)" in committing, "metadata is no longer added at this point"
 
 
 def test_aiokafka_makes_its_records_where_batching_replaces_them() -> None:
@@ -50,30 +55,50 @@ def test_stock_faust_still_needs_the_override() -> None:
     assert stock._new_offset(tp) == 1_500
 
 
-def consumer(opened: list[int], acked: set[int]) -> tuple[Any, TP]:
+def consumer(*offsets: int) -> tuple[Any, TP, list[BatchEnd]]:
     tp = TP("t", 0)
     made: Any = object.__new__(BatchConsumer)
-    made._open = defaultdict(batching.deque, {tp: batching.deque(opened)})
-    made._acked_index = defaultdict(set, {tp: set(acked)})
-    made._acked = defaultdict(list, {tp: sorted(acked)})
-    return made, tp
+    ends = [BatchEnd(offset, metadata=f"at {offset}") for offset in offsets]
+    made._open, made.metadata = defaultdict(batching.deque, {tp: batching.deque(ends)}), {}
+    made._acked_index, made._acked = defaultdict(set), defaultdict(list)
+    made._fetched, made._handed_on, made._read_up = {}, {}, set()
+    return made, tp, ends
 
 
 def test_only_the_unbroken_prefix_is_committed() -> None:
-    made, tp = consumer([499, 999, 1_499], {999, 1_499})
+    made, tp, (first, second, third) = consumer(499, 999, 1_499)
+    second.acked = third.acked = True
     assert made._new_offset(tp) is None
-    made._acked_index[tp].add(499)
+    first.acked = True
     assert made._new_offset(tp) == 1_500
-    assert made._acked[tp] == []
+    assert made.metadata[tp] == "at 1499"
     assert made._new_offset(tp) is None
 
 
 def test_acknowledgements_behind_a_gap_are_kept_for_later() -> None:
-    made, tp = consumer([499, 999, 1_499], {499, 1_499})
+    made, tp, (first, second, third) = consumer(499, 999, 1_499)
+    first.acked = third.acked = True
     assert made._new_offset(tp) == 500
-    assert made._acked[tp] == [1_499]
-    made._acked_index[tp].add(999)
+    assert made.metadata[tp] == "at 499"
+    second.acked = True
     assert made._new_offset(tp) == 1_500
+
+
+def test_a_partition_is_idle_once_all_that_was_fetched_is_acknowledged() -> None:
+    made, tp, (first,) = consumer(499)
+    made._read_up, made._fetched, made._handed_on = {tp}, {tp: 999}, {tp: 499}
+    first.acked = True
+    assert not made.idle(tp), "a batch waits to be handed on"
+    made._open[tp].append(BatchEnd(999))
+    made._handed_on[tp] = 999
+    assert not made.idle(tp), "a batch is being worked on"
+    made._open[tp][-1].acked = True
+    assert made.idle(tp)
+    made._read_up.clear()
+    assert not made.idle(tp), "more has come"
+    empty = TP("t", 1)
+    made._read_up = {empty}
+    assert made.idle(empty)
 
 
 def test_runs_keep_order_bound_their_size_and_take_turns(monkeypatch: Any) -> None:

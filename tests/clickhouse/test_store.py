@@ -1,0 +1,95 @@
+"""Rows that the sink makes arrive in ClickHouse as they are, whatever the batches were that they came in."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from deploy.demo.world import background
+from processors.ingest import Ingest
+from processors.rulebook import Rulebook
+from processors.validate import Limits
+from schemas.migrations import migrate
+from schemas.partners import load_partners
+from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of, topic_of
+from schemas.settings import Settings
+from schemas.wire import encode
+from streams import store as module
+from streams.batching import PartitionBatch
+from streams.store import Store
+from streams.watermarks import Watermarks
+from tests.clickhouse.conftest import FULL, Server
+
+NOW = dt.datetime.now(dt.UTC)
+FAMILIES = {"travel_booking": "platform-ie", "border_crossing": "bpol-de"}
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    name = "stored"
+    with server.client() as client:
+        client.command(f"CREATE DATABASE {name}")
+    with server.client() as client:
+        client.database = name
+        migrate(client)
+    yield name
+    server.query(f"DROP DATABASE {name}")
+
+
+def stored_rows(count: int) -> pa.Table:
+    """``count`` events of each of two families as rows of ``events``, in batches of a few."""
+    schemas = {
+        number: RegisteredSchema(number, schema_text(family), (subject_of(family),))
+        for number, family in enumerate(FAMILIES, 1)
+    }
+    limits = Limits(load_partners(Settings().partners_file), 300)
+    ingest = Ingest(Rulebook((), ()), limits, Watermarks(3600), schemas.get, 1 << 20)
+    tables = []
+    for number, (family, partner) in enumerate(FAMILIES.items(), 1):
+        events = background(partner, [family], 5, lambda: NOW)
+        values = [encode(number, load_schema(family), next(events)[1]) for _ in range(count)]
+        records = [
+            SimpleNamespace(offset=offset, timestamp=0, timestamp_type=0, value=value)
+            for offset, value in enumerate(values)
+        ]
+        for start in range(0, count, 7):
+            batch = PartitionBatch(records[start : start + 7], topic_of(family), 0)
+            tables.append(ingest.process(batch, NOW).tables["events"])
+    return pa.concat_tables(tables)
+
+
+@pytest.mark.parametrize("combined_bytes", [1 << 30, 0])
+def test_events_are_stored_as_the_sink_made_them(
+    server: Server, database: str, combined_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COMBINED_BYTES", combined_bytes)
+    rows = stored_rows(60)
+    settings = Settings(
+        clickhouse_url=server.url,
+        clickhouse_user=FULL[0],
+        clickhouse_password=FULL[1],
+        clickhouse_database=database,
+    )
+    asyncio.run(Store(settings).insert([("events", rows), ("events", rows.slice(0, 0))]))
+    names = ", ".join(f"`{name}`" for name in rows.column_names)
+    with server.client() as client:
+        found = client.query_arrow(
+            f"SELECT {names} FROM {database}.events ORDER BY topic DESC, offset",
+            use_strings=True,
+            settings={"output_format_arrow_low_cardinality_as_dictionary": 0},
+        )
+    assert [_plain(row) for row in found.to_pylist()] == [_plain(row) for row in rows.to_pylist()]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without what ClickHouse spells in another way: a type for times, numbers for booleans."""
+    return {
+        name: value.replace(tzinfo=None) if isinstance(value, dt.datetime) else int(value) if value is True else value
+        for name, value in row.items()
+    }
