@@ -13,6 +13,7 @@ from rich.table import Table
 
 from dashboards.cli import app as dashboards_app
 from deploy.alerts_cli import app as alerts_app
+from deploy.bench_cli import bench
 from deploy.embedded.errors import PlatformError
 from deploy.publish_cli import publish
 from deploy.quarantine_cli import app as quarantine_app
@@ -32,6 +33,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(dashboards_app, name="dashboards")
 app.command()(publish)
+app.command()(bench)
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory of the platform (default .tocsin).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -110,39 +112,6 @@ def doctor(data_dir: Annotated[Path, typer.Option()] = Path(".tocsin"), as_json:
             table.add_row(each.name, each.level, each.found, each.advice)
         Console().print(table)
     raise typer.Exit(1 if any(each.level == "fail" for each in findings) else 0)
-
-
-@app.command()
-def bench(
-    events: Annotated[int, typer.Option(min=1000, help="Events in the topics.")] = 500_000,
-    rules: Annotated[int, typer.Option(min=1, help="Detections, drawn from the traffic.")] = 100,
-    peer: Annotated[list[str] | None, typer.Option(help="Peers to measure beside Tocsin: plain-faust.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of traffic and rules.")] = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Measure events per second from Kafka to stored in ClickHouse with rules matched, beside a plain Faust agent."""
-    from deploy.bench.run import PEERS
-    from deploy.bench.run import bench as run
-
-    wanted = peer or list(PEERS)
-    for name in wanted:
-        if name not in PEERS:
-            raise typer.BadParameter(f"no peer {name!r}; there is: {', '.join(PEERS)}", param_hint="--peer")
-    errors = Console(stderr=True)
-    result = run(events, rules, wanted, seed, runs, lambda text: errors.print(f"bench: {text}", highlight=False))
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-        return
-    table = Table("system", "events/s", "events per CPU-second", "peak memory, MB")
-    for name, figures in [("tocsin", result["tocsin"]), *result["peers"].items()]:
-        table.add_row(
-            name, f"{figures['events_per_s']:,}", f"{figures['events_per_cpu_s']:,}", f"{figures['peak_rss_mb']:,}"
-        )
-    console = Console()
-    console.print(table)
-    for name, figures in result["peers"].items():
-        console.print(f"Tocsin is {figures['tocsin_is_times_faster']} times {name}")
 
 
 def main() -> None:

@@ -1,48 +1,204 @@
-"""Latency under a steady load: from the publication of an event to its handling, at half the rate that was reached."""
+"""Latency under a steady load: a process of its own publishes, and the store is asked what can already be read.
+
+Every event says when it was due, not when it was sent, so a load generator or broker that falls behind counts as
+latency. What is stored is found by asking ClickHouse for the last offset of each partition; so all figures are upper
+bounds by the time between two questions.
+"""
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
+import json
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
+from deploy.bench.measure import StalledError
 from deploy.bench.workload import FAMILIES
-from deploy.loadgen import generate_encoded
+from deploy.loadgen import templates, varint
+from streams.ids import uuid7
 
+SHARES = (0.25, 0.5, 0.8)
+"""Of the rate that was reached."""
 SECONDS = 8.0
-MAX_RATE = 20_000
-"""One Python process paces no more than this."""
-SLICE_S = 0.02
-GENERATED_PER_S = 20_000
+STEADY_AFTER_S = 2.0
+MAX_RATE = 150_000
+"""One process paces no more than this."""
+SLICE_S = 0.005
+ASK_EVERY_S = 0.1
+PATIENCE_S = 60.0
+DISTINCT = 10_000
+
+Latency = dict[str, int]
 
 
-def publish_steadily(bootstrap: str, schema_ids: dict[str, int], rate: float, seed: int) -> tuple[int, dt.datetime]:
-    """Publish for 8 s at ``rate`` events a second, at most 20,000; each event says when it was due.
+def publish_steadily(bootstrap: str, schema_ids: dict[str, int], rate: float, seed: int) -> dict[str, float]:
+    """Publish for 8 s at ``rate`` events a second.
 
     Returns:
-        How many, and the time from which they count: two seconds in, when the load is steady.
-
-    Raises:
-        RuntimeError: the machine was too busy to make the events in time.
+        ``count``; ``since``, seconds since 1970 UTC from which the load is steady; and ``behind_s``, by how much the
+        publishing was late at worst.
     """
-    count = int(min(rate, MAX_RATE) * SECONDS)
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5, "compression.type": "zstd"})
-    # Events carry the times at which they are due, so they must all be made before the first of them.
-    start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=5 + count / GENERATED_PER_S)
-    end = start + dt.timedelta(seconds=SECONDS)
-    records = generate_encoded(count, seed, FAMILIES, schema_ids, until=end, spread_s=SECONDS)
-    wait_s = start.timestamp() - time.time()
-    if wait_s < 0:
-        raise RuntimeError(f"making {count:,} events took {-wait_s:.1f} s too long: the machine is too busy to measure")
-    time.sleep(wait_s)
-    sent = 0
+    count = int(rate * SECONDS)
+    drafts = templates(min(count, DISTINCT), seed, FAMILIES, schema_ids, dt.datetime.now(dt.UTC))
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "linger.ms": 5,
+            "compression.type": "zstd",
+            "queue.buffering.max.messages": 1_000_000,
+            "partitioner": "murmur2_random",
+        }
+    )
+    producer.list_topics(timeout=10)
+    # Ids: one UUID of version 7, its last 48 bits a running number.
+    first = uuid7()[:24].encode()
+    start = time.time() + 0.1
+    print("started", flush=True)
+    sent, behind = 0, 0.0
     while sent < count:
-        due = min(count, int((time.time() - start.timestamp()) / SECONDS * count))
-        for topic, key, value in records[sent:due]:
-            producer.produce(topic, value, key)
-        sent = max(due, sent)
+        now = time.time()
+        due = min(count, int((now - start) / SECONDS * count))
+        # All of a slice were due at its beginning.
+        stamp = varint(int((start + sent / count * SECONDS) * 1_000_000))
+        behind = max(behind, now - start - sent / count * SECONDS)
+        for number in range(sent, due):
+            topic, key, head, precision, tail = drafts[number % len(drafts)]
+            producer.produce(topic, b"%b%b%012x%b%b%b%b" % (head, first, number, stamp, precision, stamp, tail), key)
+        sent = max(sent, due)
         producer.poll(0)
         time.sleep(SLICE_S)
     producer.flush(30)
-    return count, start + dt.timedelta(seconds=2)
+    return {"count": count, "since": start + STEADY_AFTER_S, "behind_s": round(behind, 3)}
+
+
+class Generator:
+    """The load generator as a process of its own."""
+
+    def __init__(self, bootstrap: str, schema_ids: dict[str, int], rate: float, seed: int) -> None:
+        argv = [sys.executable, "-m", "deploy.bench.latency", bootstrap, json.dumps(schema_ids), str(rate), str(seed)]
+        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def steady(self, then: Callable[[], None]) -> dict[str, float]:
+        """Wait for the end, with a call of ``then`` once the load is steady; what :func:`publish_steadily` returned.
+
+        Raises:
+            RuntimeError: it failed; the reason is on standard error.
+        """
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+        time.sleep(STEADY_AFTER_S)
+        then()
+        return self.result()
+
+    def result(self) -> dict[str, float]:
+        """Wait for the end; what :func:`publish_steadily` returned.
+
+        Raises:
+            RuntimeError: it failed; the reason is on standard error.
+        """
+        output, _ = self._process.communicate()
+        if self._process.returncode:
+            raise RuntimeError("the load generator failed")
+        return json.loads(output.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def levels(per_s: float) -> dict[str, float]:
+    """Name and rate of each load."""
+    return {f"{share:.0%}": min(per_s * share, MAX_RATE) for share in SHARES}
+
+
+def percentiles(seconds: Any) -> Latency:
+    """p50, p95 and p99 in milliseconds; empty where there is nothing."""
+    if not len(seconds):
+        return {}
+    found = np.percentile(np.asarray(seconds), (50, 95, 99), method="inverted_cdf")
+    return {name: round(float(each) * 1000) for name, each in zip(("p50", "p95", "p99"), found, strict=True)}
+
+
+@dataclass
+class Watch:
+    """What could be read from the store, and from when on."""
+
+    client: Client
+    _begin_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    _stored: dict[tuple[str, int], list[tuple[float, int]]] = field(default_factory=dict)
+    _alerts: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+
+    def ask(self) -> None:
+        """Note what can be read now."""
+        begin = {"begin": self._begin_ms}
+        asked = self.client.query(
+            "SELECT topic, partition, max(offset) FROM events "
+            "WHERE published_at >= fromUnixTimestamp64Milli({begin:Int64}) GROUP BY topic, partition",
+            parameters=begin,
+        )
+        now = time.time()
+        for topic, partition, offset in asked.result_rows:
+            seen = self._stored.setdefault((topic, partition), [])
+            if not seen or offset > seen[-1][1]:
+                seen.append((now, offset))
+        asked = self.client.query(
+            "SELECT alert_id, version, toUnixTimestamp64Milli(published_at) FROM alerts "
+            "WHERE published_at >= fromUnixTimestamp64Milli({begin:Int64})",
+            parameters=begin,
+        )
+        now = time.time()
+        for alert, version, published in asked.result_rows:
+            self._alerts.setdefault((alert, version), (published / 1000, now))
+
+    def wait(self, done: Callable[[], int], total: int) -> None:
+        """Ask until ``done()`` reaches ``total``.
+
+        Raises:
+            StalledError: that took too long.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while done() < total:
+            if time.monotonic() > deadline:
+                raise StalledError(f"the load was not worked off within {PATIENCE_S:.0f} s")
+            self.ask()
+        self.ask()
+
+    def figures(self, since: float) -> dict[str, Latency]:
+        """From publication to being readable, for ``event``, and for ``alert`` (each version for itself, from its last
+        evidence); of what was published from ``since`` on, seconds since 1970 UTC."""
+        rows = self.client.query(
+            "SELECT topic, partition, groupArray((offset, toUnixTimestamp64Milli(published_at))) FROM events "
+            "WHERE published_at >= fromUnixTimestamp64Milli({since:Int64}) GROUP BY topic, partition",
+            parameters={"since": int(since * 1000)},
+        ).result_rows
+        events: list[float] = []
+        for topic, partition, pairs in rows:
+            times, ends = map(np.array, zip(*self._stored[topic, partition], strict=True))
+            offsets, published = np.array(pairs).T
+            events += (times[np.searchsorted(ends, offsets)] - published / 1000).tolist()
+        alerts = [seen - published for published, seen in self._alerts.values() if published >= since]
+        return {"event": percentiles(events), "alert": percentiles(alerts)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Publish bench events at a steady rate for 8 s.")
+    parser.add_argument("bootstrap")
+    parser.add_argument("schema_ids", type=json.loads, help="JSON: family to schema id")
+    parser.add_argument("rate", type=float, help="events a second")
+    parser.add_argument("seed", type=int)
+    arguments = parser.parse_args()
+    print(json.dumps(publish_steadily(arguments.bootstrap, arguments.schema_ids, arguments.rate, arguments.seed)))
+
+
+if __name__ == "__main__":
+    main()
