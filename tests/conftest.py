@@ -12,7 +12,7 @@ from hypothesis import settings
 from schemas.settings import Settings
 from tests.stack import Stack, running_stack
 
-OWN_PLATFORM = ("clickhouse", "embedded", "scenario", "recovery")
+OWN_PLATFORM = ("clickhouse", "embedded", "bench", "scenario", "recovery")
 """Folders whose tests start parts of their own, in the order in which they run: after those that need none, and before
 those on the shared platform, so that no two platforms share the machine."""
 TESTS = Path(__file__).resolve().parent

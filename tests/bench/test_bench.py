@@ -39,7 +39,7 @@ def test_the_bench_measures_tocsin_beside_its_peers() -> None:
 
 
 def test_the_bench_runs_without_the_store_and_with_two_workers() -> None:
-    plan = Plan(events=3_000, rules=(20, 10), partitions=2, workers=2, store=False)
+    plan = Plan(events=3_000, rules=(10,), partitions=2, workers=2, store=False)
     result = bench(plan, lambda _: None)
     assert result["tocsin"]["events_per_s"] > 0
     assert set(result["tocsin"]["processes"]) == {"ingest-0", "ingest-1", "correlate-0"}
@@ -47,7 +47,6 @@ def test_the_bench_runs_without_the_store_and_with_two_workers() -> None:
     assert 0 < result["tocsin"]["events_matched"] < 300
     assert "alerts" not in result["tocsin"]
     assert result["peers"] == {}
-    assert [each["workload"]["rules"] for each in result["runs"]] == [20, 10]
 
 
 def test_rules_are_numbers() -> None:

@@ -49,7 +49,7 @@ def stored_rows(count: int) -> pa.Table:
         for number, family in enumerate(FAMILIES, 1)
     }
     limits = Limits(load_partners(Settings().partners_file), 300)
-    ingest = Ingest(Rulebook((), ()), limits, Watermarks(3600), schemas.get, 1 << 20)
+    ingest = Ingest(Rulebook((), ()), limits, Watermarks(), schemas.get, 1 << 20, 3600)
     tables = []
     for number, (family, partner) in enumerate(FAMILIES.items(), 1):
         events = background(partner, [family], 5, lambda: NOW)
