@@ -29,7 +29,7 @@ from schemas.registry import FAMILIES
 from schemas.settings import Settings
 from tests.stack import Stack, running_stack
 
-EVENTS = int(os.environ.get("TOCSIN_RECOVERY_EVENTS", "200000"))
+EVENTS = int(os.environ.get("TOCSIN_RECOVERY_EVENTS", "120000"))
 RUNS = 20
 """Scenario runs strewn over the background, so that a kill meets situations half seen."""
 KILLS = 5
