@@ -15,10 +15,10 @@ from typing import Literal
 from processors.rulebook import Correlation
 from processors.windows import Number, Window, as_position, distance_km, window_of
 from schemas.alerts import Evidence, Signal
+from streams.watermarks import SECOND_US
 
 MAX_EVIDENCE = 200
 """Pieces of evidence kept per alert: the earliest. ``evidence_total`` counts the rest."""
-SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
 NEVER = 1 << 62
 

@@ -75,6 +75,32 @@ class Shard:
         return found
 
 
+class Pace:
+    """Tells first and last words at once, and of an alert that grows no more than one each ``RETELL_S`` seconds.
+
+    What waits is in the state of its group, so whoever takes over tells it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Alert] = {}
+        self._told_at: dict[str, float] = {}
+
+    def due(self, alerts: Iterable[Alert], now_s: float, everything: bool = False) -> list[Alert]:
+        """Which of these and of those that wait are to be told now; ``now_s`` is any clock that only goes on."""
+        self._waiting.update((alert.alert_id, alert) for alert in alerts)
+        found = [
+            alert
+            for key, alert in self._waiting.items()
+            if everything or alert.status != "open" or now_s - self._told_at.get(key, -RETELL_S) >= RETELL_S
+        ]
+        if len(self._told_at) > MAX_STORED:
+            self._told_at.clear()
+        for alert in found:
+            del self._waiting[alert.alert_id]
+            self._told_at[alert.alert_id] = now_s
+        return found
+
+
 class CorrelateWorker:
     """Windows of the partitions of ``signals.v1`` that this worker owns, under the rules that ``watcher`` knows of."""
 
@@ -87,8 +113,7 @@ class CorrelateWorker:
         self._store = Store(settings, self.metrics.store_retries.inc)
         self._shards: dict[int, Shard] = {}
         self._stored: set[EvidenceKey] = set()
-        self._waiting: dict[str, Alert] = {}
-        self._told_at: dict[str, float] = {}
+        self._pace = Pace()
         self._passed: dict[int, tuple[dict[str, int], float]] = {}
 
     @property
@@ -126,8 +151,10 @@ class CorrelateWorker:
             effects.extend(shard.correlator.advance(low, now, depth))
         self._keep(partition, shard.correlator.changed())
         await self._outbox.delivered()
-        await self._tell(effects)
-        self._keep(partition, shard.correlator.given_up())
+        given_up = shard.correlator.given_up()
+        # What a state no longer holds nobody tells again.
+        await self._tell(effects, everything=bool(given_up))
+        self._keep(partition, given_up)
         self._pass_on(partition, passed)
         self._count(shard)
         self.metrics.batch_records.observe(len(batch))
@@ -198,27 +225,10 @@ class CorrelateWorker:
         counts.clear()
         self.metrics.groups.set(sum(size for each in self._shards.values() for _, size in each.correlator.sizes()))
 
-    def _due(self, alerts: list[Alert]) -> list[Alert]:
-        """What is to be told now: first and last words at once, a growing alert a few times a second. What waits is
-        told with one of the next batches, or by whoever takes over."""
-        now = time.monotonic()
-        self._waiting.update((alert.alert_id, alert) for alert in alerts)
-        due = [
-            alert
-            for key, alert in self._waiting.items()
-            if alert.status != "open" or now - self._told_at.get(key, -RETELL_S) >= RETELL_S
-        ]
-        if len(self._told_at) > MAX_STORED:
-            self._told_at.clear()
-        for alert in due:
-            del self._waiting[alert.alert_id]
-            self._told_at[alert.alert_id] = now
-        return due
-
-    async def _tell(self, effects: Effects) -> None:
+    async def _tell(self, effects: Effects, everything: bool = False) -> None:
         for signal in effects.signals:
             self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
-        told = self._due(effects.alerts)
+        told = self._pace.due(effects.alerts, time.monotonic(), everything)
         if not told:
             return
         records = [alert.model_dump_json() for alert in told]
@@ -237,7 +247,7 @@ class CorrelateWorker:
     def partitions_revoked(self) -> None:
         """To be called when all partitions are taken away: their state is read anew from its topic."""
         self._shards.clear()
-        self._waiting.clear()
+        self._pace = Pace()
         self._passed.clear()
 
     def partitions_assigned(self, partitions: Iterable[tuple[str, int]]) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from processors.alerts import from_detection
 from processors.conclude import Effects, conclude, tell_again
-from processors.correlate import NEVER, SECOND_US, Group
+from processors.correlate import NEVER, Group
 from processors.group_state import head, pack, unpack
 from processors.rulebook import Correlation, Detection, Rulebook
 from processors.wheel import Wheel
 from schemas.alerts import Signal
+from streams.watermarks import SECOND_US
 
 MAX_WARM = 50_000
 MIN_WARM = 8
@@ -88,7 +89,7 @@ class Correlator:
         grouped: dict[GroupKey, list[Signal]] = defaultdict(list)
         for signal in signals:
             if signal.correlation_id:
-                grouped[signal.fingerprint, _text_of(signal)].append(signal)
+                grouped[signal.fingerprint, signal.group_text].append(signal)
             else:
                 rule = self.rulebook.by_id.get(signal.rule_id)
                 if isinstance(rule, Detection):
@@ -120,15 +121,15 @@ class Correlator:
             group = Group(rule, timely[0].group, timely[0].exercise)
         else:
             group = self._warm.take((rule.fingerprint, text)) or unpack(rule, state)
-        runs = [] if rule.type != "absence" else group.advance(low)
-        runs += group.add(timely)
-        effects.extend(conclude(group, runs, self.rulebook, now))
+        effects.extend(conclude(group, group.advance(low), self.rulebook, now))
+        effects.extend(conclude(group, group.add(timely), self.rulebook, now))
         capped = group.cap()
         if capped:
             group.capped += capped
             self.counts["capped", rule.meta.id] += capped
-        group.expire(horizon)
         self._keep(shelf, text, group, self._changed)
+        if group.expire(horizon):
+            self._keep(shelf, text, group, self._given_up)
 
     def advance(self, low_us: int, now: dt.datetime, depth: int = 1) -> Effects:
         """Event time has passed ``low_us`` (microseconds since 1970 UTC) for correlations of ``depth``: what waited
@@ -153,20 +154,23 @@ class Correlator:
                 runs = group.advance(low_us)
                 if runs:
                     effects.extend(conclude(group, runs, self.rulebook, now))
-                    self._changed[shelf.correlation.fingerprint, text] = pack(group, due)
-                group.expire(low_us - shelf.lateness_us)
-                self._keep(shelf, text, group, self._given_up)
+                    self._keep(shelf, text, group, self._changed)
+                # Also where nothing went: it has to be looked at again at its next time.
+                if group.expire(low_us - shelf.lateness_us) or not runs:
+                    self._keep(shelf, text, group, self._given_up)
         return effects
 
     def _keep(self, shelf: Shelf, text: str, group: Group, changes: dict[GroupKey, bytes | None]) -> None:
         key = (shelf.correlation.fingerprint, text)
         if not (group.held or group.told or group.withdrawn):
             shelf.groups.pop(text, None)
+            self._warm.take(key)
             changes[key] = None
             return
         due = group.due(shelf.lateness_us)
         state = shelf.groups.get(text)
         changes[key] = shelf.groups[text] = pack(group, due)
+        self._warm.take(key)
         if len(group.held) >= MIN_WARM:
             self._warm.put(key, group)
         # One that is due later finds its way on when its old time comes.
@@ -225,8 +229,3 @@ class Correlator:
         """(rule id, groups held) of each correlation."""
         for shelf in self._shelves.values():
             yield shelf.correlation.meta.id, len(shelf.groups)
-
-
-def _text_of(signal: Signal) -> str:
-    # A drill never completes a live pattern, nor the other way round.
-    return "\x1f".join(["exercise" if signal.exercise else "live", *signal.group])

@@ -111,10 +111,15 @@ class Signal:
     evidence: bytes
 
     @property
+    def group_text(self) -> str:
+        """Live or exercise, and the values of the group: a drill never completes a live pattern, nor the other way
+        round."""
+        return "\x1f".join(["exercise" if self.exercise else "live", *self.group])
+
+    @property
     def key(self) -> str:
         """Key of the record on ``signals.v1``: what must meet in one window goes to one partition."""
-        live = "exercise" if self.exercise else "live"
-        return "\x1f".join([self.correlation_id or self.rule_id, live, *self.group])
+        return f"{self.correlation_id or self.rule_id}\x1f{self.group_text}"
 
     def to_bytes(self) -> bytes:
         """The value of a record of ``signals.v1``: a JSON list, a line feed, and the evidence as it is."""

@@ -228,3 +228,19 @@ def test_a_rulebook_may_change_and_what_is_the_same_in_both_is_kept() -> None:
     effects = bench.correlator.add(bench.signals(1, "y"), NOW)
     assert [alert.rule.id for alert in effects.alerts] == ["low"]
     assert bench.correlator.counts["stale", "x"] == 1
+
+
+def test_what_a_group_no_longer_holds_is_written_after_what_it_concluded() -> None:
+    bench = Bench(rule("event_count", "gte 2"), lateness_s=5)
+    bench.see(0, "x")
+    (first,) = bench.see(1, "y")
+    bench.see(24, "keeps the group alive")
+    bench.pass_time(30)
+    bench.correlator.changed()
+    bench.see(33, "touches it when the first situation is out of reach")
+    (state,) = bench.correlator.changed().values()
+    assert state is not None
+    assert first.alert_id.encode() in state, "a worker that takes over now can still tell it"
+    (state,) = bench.correlator.given_up().values()
+    assert state is not None
+    assert first.alert_id.encode() not in state

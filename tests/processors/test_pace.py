@@ -1,0 +1,40 @@
+"""When the correlation worker tells an alert that grows."""
+
+from __future__ import annotations
+
+from processors.correlate_worker import RETELL_S, Pace
+from schemas.alerts import Alert
+from tests.processors.by_hand import Bench, rule
+
+
+def versions(count: int) -> list[Alert]:
+    """One alert at each stage of its growth."""
+    bench = Bench(rule("event_count", "gte 2"))
+    bench.see(0, "first")
+    return [alert for second in range(1, count + 1) for alert in bench.see(second, f"e{second}")]
+
+
+def test_an_alert_that_grows_waits_and_then_its_latest_version_is_told() -> None:
+    pace = Pace()
+    one, two, three = versions(3)
+    assert pace.due([one], 100.0) == [one]
+    assert pace.due([two], 100.1) == []
+    assert pace.due([three], 100.2) == []
+    assert pace.due([], 100.0 + RETELL_S) == [three]
+    assert pace.due([], 200.0) == []
+
+
+def test_the_last_word_does_not_wait() -> None:
+    pace = Pace()
+    one, two = versions(2)
+    pace.due([one], 100.0)
+    closed = two.model_copy(update={"status": "retracted"})
+    assert pace.due([closed], 100.1) == [closed]
+
+
+def test_what_waits_is_told_before_its_state_is_given_up() -> None:
+    pace = Pace()
+    one, two = versions(2)
+    pace.due([one], 100.0)
+    assert pace.due([two], 100.1) == []
+    assert pace.due([], 100.1, everything=True) == [two]
