@@ -15,9 +15,9 @@ from confluent_kafka import KafkaException
 from deploy.backtest import COLUMNS, NAMES, event_of
 from processors.offline import Offline
 from processors.rule_tests import part_of
-from processors.rulebook import Correlation, Rulebook
+from processors.rulebook import Rulebook
 from processors.ruleset import read_history
-from processors.signals import micros
+from processors.times import micros
 from schemas.alerts import Alert, Evidence
 from schemas.registry import Registry, RegistryError
 from schemas.settings import Settings
@@ -63,13 +63,11 @@ def replay(settings: Settings, client: Client, alert: Alert, book: Rulebook) -> 
     missing = [each.event_id for each in alert.evidence if each.event_id not in events]
     events |= _from_clickhouse(client, missing)
     rule = book.by_id[alert.rule.id]
-    times = {each.event_id: micros(each.occurred_at.replace(tzinfo=None)) for each in alert.evidence}
+    times = {each.event_id: micros(each.occurred_at) for each in alert.evidence}
     ordered = sorted(events, key=lambda each: (times[each], each))
     engine = Offline(part_of(book, rule))
     engine.add([events[each] for each in ordered], [times[each] for each in ordered], list(range(len(ordered))))
-    # Far enough for what waits for the absence of something.
-    spans = sum(each.timespan_s for each in part_of(book, rule).correlations) if isinstance(rule, Correlation) else 0
-    found = engine.close(max(times.values(), default=0) + (spans + 1) * 1_000_000)
+    found = engine.close(max(times.values(), default=0) + engine.undecided_us)
     same = [each for each in found if each.rule.meta.id == alert.rule.id and each.group == alert.group]
     again = {ordered[number] for each in same for number in each.numbers}
     return Replayed(

@@ -15,12 +15,12 @@ import orjson
 import typer
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from dashboards.explain import printable
 from deploy.backtest import Backtest, Choice, Deployed, differences
+from deploy.rules_run_cli import progress_on
 from processors.event_time import iso, micros_of
 from processors.offline import OfflineAlert, without_collector
 from processors.rule_files import RuleError, load
@@ -113,13 +113,7 @@ def _run(
     test: Backtest, book: Rulebook, choice: Choice, now: dt.datetime, sample: int, errors: Console
 ) -> dict[str, Any]:
     started = time.monotonic()
-    with Progress(
-        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
-        TextColumn("{task.fields[found]}"),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as progress:
+    with progress_on(errors) as progress:
         task = progress.add_task("backtest", total=sum(rows for _, _, rows in test.slices()), found="")
 
         def show(events: int, alerts: int) -> None:

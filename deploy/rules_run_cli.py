@@ -93,18 +93,23 @@ def _refuse(file: str, line: int, reason: str) -> None:
     print(f"{file}:{line}: refused: {printable(reason)}", file=sys.stderr)
 
 
-def _alerts(
-    book: Rulebook, family: str | None, lines: JsonLines, events: Sequence[str], errors: Console
-) -> list[OfflineAlert]:
-    engine = Offline(book, family)
-    last = 0
-    with Progress(
+def progress_on(errors: Console) -> Progress:
+    """Bars for work on events, with what was found so far; nothing where nobody looks."""
+    return Progress(
         *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
         TextColumn("{task.fields[found]}"),
         console=errors,
         transient=True,
         disable=not errors.is_terminal,
-    ) as progress:
+    )
+
+
+def _alerts(
+    book: Rulebook, family: str | None, lines: JsonLines, events: Sequence[str], errors: Console
+) -> list[OfflineAlert]:
+    engine = Offline(book, family)
+    last = 0
+    with progress_on(errors) as progress:
         size = sum(path.stat().st_size for each in events if each != STDIN and (path := Path(each)).is_file())
         reading = progress.add_task("reading", total=size or None, found="")
         lines.read(lambda more: progress.advance(reading, more))

@@ -13,11 +13,11 @@ import orjson
 from processors.clauses import met
 from processors.correlate import MAX_EVIDENCE, Group, Held, Run, Told
 from processors.rulebook import Correlation, Detection, Rule
+from processors.times import moment
 from schemas.alerts import EVIDENCE_COLUMNS, TLP_ORDER, Alert, AlertRule, Evidence, EvidenceEntity, Signal
 from schemas.registry import topic_of
 
 NAMESPACE = uuid.UUID("6f0c2c1e-5d0b-5b5e-9d55-0d8d2a4f7c11")
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COLUMN = {name: place for place, name in enumerate(EVIDENCE_COLUMNS)}
 Piece = list[Any]
 """Values of one piece of evidence in the order of ``EVIDENCE_COLUMNS``."""
@@ -27,11 +27,6 @@ def alert_id(rule_id: str, group: Sequence[tuple[str, str]], exercise: bool, par
     """UUIDv5 over the rule, the group, live or exercise, and the earliest piece of evidence (RFC 9562, section 5.5)."""
     parts = [rule_id, *(f"{key}={value}" for key, value in sorted(group)), str(exercise)]
     return str(uuid.uuid5(NAMESPACE, "\x1f".join([*parts, partner, event_id])))
-
-
-def moment(microseconds: int) -> dt.datetime:
-    """Microseconds since 1970 as an aware UTC datetime."""
-    return _EPOCH + dt.timedelta(microseconds=microseconds)
 
 
 def pieces_of(held: Sequence[Held]) -> list[Piece]:
@@ -108,9 +103,7 @@ def from_run(group: Group, run: Run, identifier: str, told: Told, rules: Mapping
 
 def retracted(group: Group, identifier: str, told: Told, rules: Mapping[str, Rule], now: dt.datetime) -> Alert:
     """The closing version of an alert whose condition does not hold any more; it shows its first piece of evidence."""
-    evidence = [
-        evidence_of(piece, rules.get(piece[_COLUMN["rule_id"]])) for piece in orjson.loads(told.last)[:MAX_EVIDENCE]
-    ]
+    evidence = [_evidence(piece, rules) for piece in orjson.loads(told.last)[:MAX_EVIDENCE]]
     explain = {"type": group.correlation.type, "condition": group.correlation.condition_text, "retracted": True}
     created = moment(told.created_us)
     alert = _alert(

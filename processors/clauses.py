@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from processors.patterns import compiled, fold, wildcard_regex
 from processors.predicates import ORDERED, REFERENCES, And, Condition, Leaf, Not, Op, Or
+from processors.times import moment
 
 Test = Callable[[str], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EXACT_DIGITS = 20
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COMPARE: dict[Op, Callable[[float, float], bool]] = {
     Op.LT: operator.lt,
     Op.LTE: operator.le,
@@ -127,7 +127,7 @@ def part_of(value: Any, part: str) -> int | None:
         if isinstance(value, str):
             value = dt.datetime.fromisoformat(value)
         elif isinstance(value, int) and not isinstance(value, bool):
-            value = _EPOCH + dt.timedelta(microseconds=value)
+            value = moment(value)
         if isinstance(value, dt.datetime):
             value = value.astimezone(dt.UTC) if value.tzinfo else value
         elif isinstance(value, dt.date):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ import orjson
 
 from processors.alerts import alert_id, from_run, pieces_of, position_in, retracted, superseded, value_in
 from processors.correlate import Group, Held, Run, Target, Told
+from processors.keys import keys_of, texts
 from processors.rulebook import Correlation, Rulebook
+from processors.times import micros
 from schemas.alerts import Alert, Signal
 
 MAX_PIECES = 50
 """Pieces of evidence, the latest, that a correlation's signal carries upward."""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 @dataclass
@@ -42,7 +41,7 @@ def conclude(group: Group, runs: Sequence[Run], book: Rulebook, now: dt.datetime
     effects = Effects()
     for run in runs:
         _alerts(group, run, book, now, effects)
-    if group.correlation.depth > 1:
+    if group.removed:
         _orphans(group, book, now, effects)
     watchers = book.watchers.get(group.correlation.meta.id, ())
     if watchers:
@@ -75,11 +74,13 @@ def tell_again(group: Group, book: Rulebook, now: dt.datetime) -> Effects:
     if not group.correlation.alerts:
         effects.alerts.clear()
     for key, at, targets in group.withdrawn:
-        effects.signals += _signals(group, key, at, targets, [], book, withdrawn=True)
+        effects.signals += _signals(group, key, at, targets, b"[]", book, withdrawn=True)
     for run in runs:
         for held, pieces in _firings(group, run):
             if held.sent:
-                effects.signals += _signals(group, held.sent[0], _moment(group, held), held.sent[2], pieces, book)
+                effects.signals += _signals(
+                    group, held.sent[0], _moment(group, held), held.sent[2], orjson.dumps(pieces), book
+                )
     return effects
 
 
@@ -101,7 +102,7 @@ def _alerts(group: Group, run: Run, book: Rulebook, now: dt.datetime, effects: E
     alert: Alert | None = None
     speaks = group.correlation.alerts
     if wanted is not None and (run.dirty or set(owned) != {wanted}):
-        created = min((told.created_us for told in owned.values()), default=(now - _EPOCH) // _MICROSECOND)
+        created = min((told.created_us for told in owned.values()), default=micros(now))
         dropped = sum(told.dropped for told in owned.values())
         group.revision += 1
         anchor = next(each for each in run.held if each.fired)
@@ -169,7 +170,8 @@ def _upward(group: Group, run: Run, watchers: Sequence[Correlation], book: Ruleb
             held.sent = held.row = None
     for held, pieces in _firings(group, run):
         assert identifier is not None  # where a window fires there is evidence
-        checksum = zlib.crc32(orjson.dumps(pieces))
+        evidence = orjson.dumps(pieces)
+        checksum = zlib.crc32(evidence)
         if held.sent and held.sent[:2] == (identifier, checksum):
             continue
         targets = [target for watcher in watchers for target in _targets(group, watcher, pieces)]
@@ -184,7 +186,7 @@ def _upward(group: Group, run: Run, watchers: Sequence[Correlation], book: Ruleb
             for key, when, known in group.withdrawn
             if (left := [each for each in known if (key, when) != (identifier, at) or each not in targets])
         ]
-        effects.signals += _signals(group, identifier, at, targets, pieces, book)
+        effects.signals += _signals(group, identifier, at, targets, evidence, book)
 
 
 def _targets(group: Group, watcher: Correlation, pieces: list[Any]) -> list[Target]:
@@ -194,30 +196,18 @@ def _targets(group: Group, watcher: Correlation, pieces: list[Any]) -> list[Targ
     own = dict(zip(base.group_by, group.values, strict=True))
 
     def values_of(name: str) -> list[str]:
-        if name in own:
-            return [own[name]]
-        found: dict[str, None] = {}
-        for piece in pieces:
-            value = value_in(piece, name)
-            for each in value if isinstance(value, list) else [value]:
-                if each is not None and each != "":
-                    found[str(each)] = None
-        return list(found)
+        found = [own[name]] if name in own else [text for piece in pieces for text in texts(value_in(piece, name))]
+        return list(dict.fromkeys(found))
 
-    groups = itertools.product(*(values_of(watcher.group_field(key, base.meta.id)) for key in watcher.group_by))
-    values: list[str | None] = [None]
-    if watcher.value_fields:
-        values = ["\x1f".join(each) for each in itertools.product(*map(values_of, watcher.value_fields))]
-    elif watcher.type == "travel":
-        values = [position_in(pieces[-1])]
-    return [(watcher.meta.id, keys, value) for keys in groups for value in values]
+    keys = keys_of(watcher, base.meta.id, values_of, position_in(pieces[-1]))
+    return [(watcher.meta.id, values, value) for values, value in keys]
 
 
 def _withdraw(group: Group, held: Held, targets: list[Target], book: Rulebook, effects: Effects) -> None:
     if held.sent and targets:
         at = _moment(group, held)
         group.withdrawn.append((held.sent[0], at, targets))
-        effects.signals += _signals(group, held.sent[0], at, targets, [], book, withdrawn=True)
+        effects.signals += _signals(group, held.sent[0], at, targets, b"[]", book, withdrawn=True)
 
 
 def _signals(
@@ -225,11 +215,10 @@ def _signals(
     identifier: str,
     at: int,
     targets: Sequence[Target],
-    pieces: list[Any],
+    evidence: bytes,
     book: Rulebook,
     withdrawn: bool = False,
 ) -> list[Signal]:
-    evidence = orjson.dumps(pieces)
     return [
         Signal(
             correlation_id=rule_id,

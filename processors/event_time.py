@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from processors.json_events import MISSING, find, value_of
+from processors.times import micros, moment
 
 TIME_FIELDS = (
     *("occurred_at", "header.occurred_at", "@timestamp", "timestamp", "time", "TimeCreated", "UtcTime", "EventTime"),
@@ -17,7 +18,6 @@ TIME_FIELDS = (
     *("TimeCreated.SystemTime", "System.TimeCreated.SystemTime", "Event.System.TimeCreated.#attributes.SystemTime"),
 )
 """Where the time is looked for when nobody says where it is; the first that can be read counts."""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NUMERIC = re.compile(r"[+-]?\d+(\.\d*)?")
 _RANGE = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # years 1 to 9999, microseconds since 1970
 
@@ -44,10 +44,10 @@ class EventTime:
         for field in self._fields:
             value = self._read(event, field)
             if value is not MISSING and value is not None:
-                micros = micros_of(value)
-                if micros is not None:
+                since = micros_of(value)
+                if since is not None:
                     self.taken[field] += 1
-                    return micros
+                    return since
                 found.append(f"{field} is {str(value)[:40]!r}")
         if found:
             raise TimeError(f"no readable time: {'; '.join(found)}; expected ISO 8601 or a number since 1970")
@@ -75,9 +75,9 @@ def micros_of(value: Any) -> int | None:
     return None
 
 
-def iso(micros: int) -> str:
+def iso(microseconds: int) -> str:
     """Microseconds since 1970 as ISO 8601 in UTC, with a fraction only where there is one."""
-    return (_EPOCH + dt.timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+    return moment(microseconds).isoformat().replace("+00:00", "Z")
 
 
 def _from_number(number: Decimal) -> int | None:
@@ -85,18 +85,17 @@ def _from_number(number: Decimal) -> int | None:
         return None
     size = abs(number)
     scale = 6 if size < 10**11 else 3 if size < 10**14 else 0 if size < 10**17 else -3
-    micros = int(number.scaleb(scale).to_integral_value("ROUND_FLOOR"))
-    return micros if _RANGE[0] <= micros <= _RANGE[1] else None
+    since = int(number.scaleb(scale).to_integral_value("ROUND_FLOOR"))
+    return since if _RANGE[0] <= since <= _RANGE[1] else None
 
 
 def _from_text(text: str) -> int | None:
     try:
-        moment = dt.datetime.fromisoformat(text)
+        found = dt.datetime.fromisoformat(text)
     except ValueError:
         try:
-            moment = dt.datetime.fromisoformat(text.upper().replace(" UTC", "Z"))
+            found = dt.datetime.fromisoformat(text.upper().replace(" UTC", "Z"))
         except ValueError:
             return None
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)) - _EPOCH
-    micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return micros if _RANGE[0] <= micros <= _RANGE[1] else None
+    since = micros(found)
+    return since if _RANGE[0] <= since <= _RANGE[1] else None

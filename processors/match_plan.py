@@ -91,7 +91,6 @@ class Plan:
         self.clause_starts = np.cumsum(self.clause_sizes) - self.clause_sizes
         sizes = np.array([len(each.clauses) for each in self.branches], dtype=np.int64)
         self.branch_starts = np.cumsum(sizes) - sizes
-        self.rule_of = np.array([each.rule for each in self.branches], dtype=np.int64)
         self.tests = np.full((len(self.branches), MAX_TESTS), -1, dtype=np.int64)
         self.rest: list[Condition | None] = []
         self.alone = np.full(len(self.branches), -1, dtype=np.int64)

@@ -26,11 +26,13 @@ from processors.group_state import head, unpack
 from processors.json_events import JsonEvents, as_text, flat, position, tlp_symbol, value_of
 from processors.matcher import Matcher
 from processors.rulebook import Detection, Rule, Rulebook
-from processors.signals import SignalMaker, micros
+from processors.signals import SignalMaker
+from processors.times import micros
 from processors.validate import UUID_PATTERN
 from schemas.alerts import EVIDENCE_COLUMNS, TLP_ORDER, Alert, Signal
 from schemas.registry import FAMILIES, UnknownFamily, family_of, load_schema
 from streams.shape import HANDLING_FIELDS, HEADER_FIELDS, LOCATION_FIELDS
+from streams.watermarks import SECOND_US
 
 _OCCURRED, _SUMMARY, _RULE, _MATCHED, _OFFSET, _EXERCISE = map(
     EVIDENCE_COLUMNS.index, ("occurred_us", "summary", "rule_id", "matched", "offset", "exercise")
@@ -110,6 +112,11 @@ class Offline:
         # Events of the same time may still come.
         self._advance(occurred_us[-1] - 1)
 
+    @property
+    def undecided_us(self) -> int:
+        """How long after the last event, in microseconds, nothing waits for the absence of another any more."""
+        return SECOND_US * (1 + sum(each.timespan_s for each in self._book.correlations))
+
     def close(self, until_us: int) -> list[OfflineAlert]:
         """Let event time come to ``until_us`` and no further; returns all alerts by the time of first evidence."""
         self._advance(until_us)
@@ -175,8 +182,8 @@ class Offline:
         return OfflineAlert(
             self._book.by_id[alert.rule.id],
             alert.group,
-            micros(alert.first_event_at.replace(tzinfo=None)),
-            micros(alert.last_event_at.replace(tzinfo=None)),
+            micros(alert.first_event_at),
+            micros(alert.last_event_at),
             tuple(sorted({each.offset for each in alert.evidence})),
             alert.exercise,
             alert.story,
@@ -184,6 +191,7 @@ class Offline:
 
     def _complete(self) -> None:
         """Alerts show no more than their first evidence: note what else the states of their groups hold."""
+        self._correlator.given_up()  # nobody reads it here, and it would only grow
         for (fingerprint, _), state in self._correlator.changed().items():
             if state is None or not self._cut or not head(state)[1]:
                 continue

@@ -50,7 +50,6 @@ class Op(StrEnum):
 
 ORDERED = (Op.LT, Op.LTE, Op.GT, Op.GTE)
 REFERENCES = (Op.FIELDREF, Op.FIELDREF_STARTSWITH, Op.FIELDREF_ENDSWITH, Op.FIELDREF_CONTAINS)
-PARTS = ("minute", "hour", "day", "week", "month", "year")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,9 +92,8 @@ def _run(book: Rulebook, rule: Rule, number: int, test: Any) -> TestResult:
     ordered = sorted(range(len(events)), key=lambda place: events[place][0])
     engine = Offline(book)
     engine.add([events[place][1] for place in ordered], [events[place][0] for place in ordered], ordered)
-    spans = sum(each.timespan_s for each in book.correlations)
     last = max((at for at, _ in events), default=START_US)
-    alerts = [each for each in engine.close(last + (spans + 1) * 1_000_000) if each.rule.meta.id == rule.meta.id]
+    alerts = [each for each in engine.close(last + engine.undecided_us) if each.rule.meta.id == rule.meta.id]
     return _result(rule, name, _judge(alerts, expected, evidence))
 
 

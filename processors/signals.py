@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +15,9 @@ import pyarrow as pa
 
 from processors.alerts import Piece, position_in, value_in
 from processors.fields import Column, EventBatch, Rows
-from processors.rulebook import Correlation, Detection, Rulebook
+from processors.keys import keys_of, texts
+from processors.rulebook import Detection, Rulebook
+from processors.times import micros
 from schemas.alerts import EVIDENCE_COLUMNS, Signal
 from streams.watermarks import SECOND_US
 
@@ -98,7 +99,9 @@ class SignalMaker:
                         value=value,
                         late=False,
                     )
-                    for group, value in keys_of(correlation, detection.meta.id, piece)
+                    for group, value in keys_of(
+                        correlation, detection.meta.id, lambda name: texts(value_in(piece, name)), position_in(piece)
+                    )
                 ]
         return signals
 
@@ -116,28 +119,6 @@ def values_at(column: Column | None, rows: Rows) -> list[Any]:
     ):
         found[row].append(value)
     return [found.get(row, []) for row in rows.tolist()]
-
-
-def keys_of(correlation: Correlation, base: str, piece: Piece) -> Iterator[tuple[tuple[str, ...], str | None]]:
-    """Each group and each value that an event has for a correlation; none where a field that it needs has no value."""
-    groups = itertools.product(
-        *(_texts(value_in(piece, correlation.group_field(key, base))) for key in correlation.group_by)
-    )
-    values: list[str | None] = [None]
-    if correlation.value_fields:
-        found = (_texts(value_in(piece, name)) for name in correlation.value_fields)
-        values = ["\x1f".join(each) for each in itertools.product(*found)]
-    elif correlation.type == "travel":
-        position = position_in(piece)
-        values = [] if position is None else [position]
-    for group in groups:
-        for value in values:
-            yield group, value
-
-
-def _texts(value: Any) -> list[str]:
-    many = value if isinstance(value, list) else [value]
-    return list(dict.fromkeys(str(each) for each in many if each is not None and each != ""))
 
 
 def _places(batch: EventBatch, rows: Rows) -> dict[int, tuple[str, str]]:
@@ -164,7 +145,7 @@ def _piece(
         family,
         micros(header["occurred_at"]),
         micros(header["published_at"]),
-        micros(origin.ingested_at.replace(tzinfo=None)),
+        micros(origin.ingested_at),
         header["handling"]["tlp"],
         place[0],
         location.get("place") or place[1],
@@ -179,12 +160,3 @@ def _piece(
         header["confidence"],
         [[each["type"], each["value"], each["role"]] for each in header["entities"]],
     ]
-
-
-def micros(moment: dt.datetime) -> int:
-    """Microseconds since 1970 of a naive UTC datetime, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-_EPOCH = dt.datetime(1970, 1, 1)
-_MICROSECOND = dt.timedelta(microseconds=1)

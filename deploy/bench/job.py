@@ -7,6 +7,7 @@ guides teach. Windows tumble instead of sliding and nothing is stored, so a peer
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import sys
@@ -75,6 +76,17 @@ class Counts:
 def _percentiles(seconds: deque[float]) -> dict[str, int]:
     ordered = sorted(seconds.copy())
     return {f"p{share}": round(ordered[len(ordered) * share // 100] * 1000) for share in (50, 95, 99) if ordered}
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The arguments with which every peer is started."""
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--bootstrap", required=True)
+    found.add_argument("--rules", type=Path, required=True)
+    found.add_argument("--group", required=True)
+    found.add_argument("--offset", choices=("earliest", "latest"), default="earliest")
+    found.add_argument("--partitions", type=int, default=4)
+    return found
 
 
 class Job:

@@ -7,15 +7,13 @@ agent there counts in tumbling windows. Tables are in memory, the fastest of Fau
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import faust
 
-from deploy.bench.job import GRACE_S, Job, occurred_s
+from deploy.bench.job import GRACE_S, Job, occurred_s, parser
 from deploy.bench.workload import FAMILIES, TIMESPAN_S
 from schemas.registry import topic_of
 
@@ -73,13 +71,7 @@ def _agent(application: faust.App, family: str, job: Job, matches: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--rules", type=Path, required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--offset", choices=("earliest", "latest"), default="earliest")
-    parser.add_argument("--partitions", type=int, default=4)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     job = Job(arguments.rules)
     application = app(arguments.bootstrap, job, arguments.group, arguments.offset, arguments.partitions)
     job.counts.report(lambda: bool(application.consumer.assignment()))

@@ -7,19 +7,17 @@ lines of JSON.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from quixstreams import Application
 from quixstreams.dataframe.windows import Aggregator, Count
 from quixstreams.models import Deserializer, SerializationContext, TopicConfig
 
-from deploy.bench.job import GRACE_S, Event, Job, occurred_s
+from deploy.bench.job import GRACE_S, Event, Job, occurred_s, parser
 from deploy.bench.workload import FAMILIES, TIMESPAN_S
 from schemas.registry import topic_of
 
@@ -115,14 +113,9 @@ def app(bootstrap: str, job: Job, group: str, offset: str, partitions: int) -> A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--rules", type=Path, required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--offset", choices=("earliest", "latest"), default="earliest")
-    parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--indexed", action="store_true", help="find rules by the value of an equality")
-    arguments = parser.parse_args()
+    arguments_of = parser(__doc__)
+    arguments_of.add_argument("--indexed", action="store_true", help="find rules by the value of an equality")
+    arguments = arguments_of.parse_args()
     job = Job(arguments.rules, arguments.indexed)
     application = app(arguments.bootstrap, job, arguments.group, arguments.offset, arguments.partitions)
     job.counts.report(lambda: bool(application._consumer.assignment()))

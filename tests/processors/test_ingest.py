@@ -82,15 +82,20 @@ def test_damaged_bytes_never_raise(changes: list[tuple[bytes, int, int]]) -> Non
     assert len(damaged) + 1 not in refused
 
 
-def test_a_record_on_which_a_library_fails_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_on(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the building of rows fail wherever that event is among them."""
     real = module.event_rows
 
     def fails(batch: Any, *rest: Any) -> Any:
-        if EVENTS[7]["header"]["event_id"] in batch.header.field("event_id").to_pylist():
+        if EVENTS[number]["header"]["event_id"] in batch.header.field("event_id").to_pylist():
             raise RuntimeError("library failure")
         return real(batch, *rest)
 
     monkeypatch.setattr(module, "event_rows", fails)
+
+
+def test_a_record_on_which_a_library_fails_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_on(monkeypatch, 7)
     outcome = new_ingest().process(records(VALUES), NOW)
     (refusal,) = outcome.refused
     assert refusal.index == 7
@@ -123,14 +128,7 @@ def at(number: int, hours_ago: float) -> dict[str, Any]:
 
 
 def test_isolating_a_record_makes_none_before_it_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.event_rows
-
-    def fails(batch: Any, *rest: Any) -> Any:
-        if EVENTS[1]["header"]["event_id"] in batch.header.field("event_id").to_pylist():
-            raise RuntimeError("library failure")
-        return real(batch, *rest)
-
-    monkeypatch.setattr(module, "event_rows", fails)
+    fail_on(monkeypatch, 1)
     outcome = new_ingest().process(records([encode(1, PARSED, at(0, 3)), encode(1, PARSED, at(1, 0))]), NOW)
     assert outcome.tables["events"].column("late").to_pylist() == [False]
 
