@@ -18,7 +18,7 @@ import orjson
 
 from processors.conclude import Effects
 from processors.correlator import Correlator, GroupKey
-from processors.ingest_worker import sample_metrics
+from processors.ingest_worker import WATERMARK_REPEAT_S, sample_metrics
 from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
 from processors.sink import EvidenceKey, alert_rows, evidence_rows
@@ -34,7 +34,6 @@ from streams.watermarks import LowWatermark, event_partitions
 log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
-REPEAT_S = 5.0
 RETELL_S = 0.25
 MAX_STORED = 100_000
 """Pieces of evidence that are remembered as stored."""
@@ -212,7 +211,7 @@ class CorrelateWorker:
         report = {f"{SIGNALS_TOPIC}/{partition}#{depth}": low for depth, low in passed.items() if depth < deepest}
         before, at = self._passed.get(partition, ({}, 0.0))
         # Repeated, for a worker that has just taken over has not heard it.
-        if report and (report != before or time.monotonic() - at > REPEAT_S):
+        if report and (report != before or time.monotonic() - at > WATERMARK_REPEAT_S):
             self._passed[partition] = (report, time.monotonic())
             value = orjson.dumps({"watermarks": report})
             for each in range(self._settings.topic_partitions):
