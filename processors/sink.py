@@ -227,14 +227,14 @@ EvidenceKey = tuple[str, str, str]
 def evidence_rows(alerts: Sequence[Alert], known: set[EvidenceKey]) -> pa.Table:
     """Rows of ``alert_evidence`` for open alerts, but for those in ``known``, to which they are added: an alert that
     grows has told most before. A superseded alert's evidence is its successor's."""
-    rows = [
-        {name: getattr(each, name) for name in _EVIDENCE.names if name not in ("alert_id", "matched")}
-        | {"alert_id": alert.alert_id, "matched": _json(each.matched)}
-        for alert in alerts
-        if alert.status == "open"
-        for each in alert.evidence
-        if (key := (alert.alert_id, each.event_id, each.rule_id)) not in known and not known.add(key)  # type: ignore[func-returns-value]
-    ]
+    rows: list[dict[str, Any]] = []
+    for alert in alerts:
+        for each in alert.evidence if alert.status == "open" else ():
+            key = (alert.alert_id, each.event_id, each.rule_id)
+            if key not in known:
+                known.add(key)
+                same = {name: getattr(each, name) for name in _EVIDENCE.names if name not in ("alert_id", "matched")}
+                rows.append(same | {"alert_id": alert.alert_id, "matched": _json(each.matched)})
     return _from_dicts(rows, _EVIDENCE)
 
 
