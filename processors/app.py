@@ -62,6 +62,11 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
     worker = CorrelateWorker(settings, watcher, name)
     # It looks at the watcher itself, before each batch.
     _wire(app, worker, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
+
+    async def tell_waiting() -> None:
+        await _or_stop("alerts", worker.tell_waiting())
+
+    app.task(tell_waiting)
     return app
 
 

@@ -84,6 +84,10 @@ class Pace:
         self._waiting: dict[str, Alert] = {}
         self._told_at: dict[str, float] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any alert waits."""
+        return bool(self._waiting)
+
     def due(self, alerts: Iterable[Alert], now_s: float, everything: bool = False) -> list[Alert]:
         """Which of these and of those that wait are to be told now; ``now_s`` is any clock that only goes on."""
         self._waiting.update((alert.alert_id, alert) for alert in alerts)
@@ -113,6 +117,7 @@ class CorrelateWorker:
         self._shards: dict[int, Shard] = {}
         self._stored: set[EvidenceKey] = set()
         self._pace = Pace()
+        self._telling = asyncio.Lock()
         self._passed: dict[int, tuple[dict[str, int], float]] = {}
 
     @property
@@ -227,9 +232,19 @@ class CorrelateWorker:
     async def _tell(self, effects: Effects, everything: bool = False) -> None:
         for signal in effects.signals:
             self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
-        told = self._pace.due(effects.alerts, time.monotonic(), everything)
-        if not told:
-            return
+        async with self._telling:
+            told = self._pace.due(effects.alerts, time.monotonic(), everything)
+            if told:
+                await self._store_and_send(told)
+
+    async def tell_waiting(self) -> None:
+        """For ever, tell alerts whose time has come while no batch did."""
+        while True:
+            await asyncio.sleep(RETELL_S)
+            if self._pace:
+                await self._tell(Effects())
+
+    async def _store_and_send(self, told: list[Alert]) -> None:
         records = [alert.model_dump_json() for alert in told]
         for alert, record in zip(told, records, strict=True):
             self._outbox.send(ALERTS_TOPIC, record.encode(), key=alert.alert_id)

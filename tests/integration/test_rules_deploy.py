@@ -80,7 +80,7 @@ def alerts_of(stack: Stack, rule_id: str) -> list[dict[str, Any]]:
 
 
 def test_rules_come_and_go_and_what_stays_keeps_its_state(stack: Stack, folder: Path) -> None:
-    source, van, lorry = (uuid4().hex[:8] for _ in range(3))
+    source, van, lorry = (f"w{uuid4().hex[:8]}" for _ in range(3))
     three_id, lorry_id = str(uuid4()), str(uuid4())
     add_rules(folder, "van", BASE.format(id=uuid4(), word=van) + THREE.format(id=three_id))
     first = tocsin(stack, "rules", "deploy", str(folder), "--by", "A. Berg", "--note", "vans")
@@ -132,7 +132,7 @@ def test_a_broken_rule_set_is_refused_and_the_old_one_stays(stack: Stack, folder
 
 def test_a_rule_set_that_workers_cannot_use_leaves_the_one_before_in_force(stack: Stack, folder: Path) -> None:
     """As an older worker sees a set that uses what only a newer one knows; also when it starts anew."""
-    source, word, rule_id = uuid4().hex[:8], uuid4().hex[:8], str(uuid4())
+    source, word, rule_id = uuid4().hex[:8], f"w{uuid4().hex[:8]}", str(uuid4())
     add_rules(folder, "van", BASE.format(id=rule_id, word=word))
     good = tocsin(stack, "rules", "deploy", str(folder))["version"]
     wait_for(stack, good)

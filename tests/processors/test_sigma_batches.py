@@ -16,6 +16,7 @@ from tests.processors.conftest import NOW, header, table
 EVENTS: list[dict[str, Any]] = [
     {
         "header": header(
+            event_id="00000000-0000-4000-8000-000000000001",
             summary="Cash for precursor chemicals",
             occurred_at=NOW.replace(hour=3, minute=30),
             entities=[{"type": "phone", "value": "+31 20 1234567", "role": None}],
@@ -26,8 +27,14 @@ EVENTS: list[dict[str, Any]] = [
         "from_country": "NL",
         "to_country": "nl",
     },
-    {"header": header(summary="", confidence=90), "kind": "CARD", "amount_minor": 500, "currency": "JPY"},
+    {
+        "header": header(event_id="00000000-0000-4000-8000-000000000002", summary="", confidence=90),
+        "kind": "CARD",
+        "amount_minor": 500,
+        "currency": "JPY",
+    },
 ]
+"""Their ids are fixed: keywords look at ids as well."""
 
 
 @pytest.fixture(scope="module")
