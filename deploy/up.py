@@ -53,9 +53,9 @@ def up(
         if rules := prepare(settings).rules:
             console.print(f"tocsin: {rules}", highlight=False)
         port = platform.port("web", WEB_PORT)
-        settings = platform.update_endpoints(web_url=f"http://127.0.0.1:{port}/")
+        settings = platform.update_endpoints(desk_url=f"http://127.0.0.1:{port}/")
         platform.add_parts([*worker_parts(settings), web_part(settings, port)])
-        write_provisioning(settings.data_dir / "grafana", settings.web_url or "")
+        write_provisioning(settings.data_dir / "grafana", settings.desk_url or "")
         ready_s = time.monotonic() - started
         console.print(f"tocsin: [bold green]ready[/] in {ready_s:.1f} s", highlight=False)
         if demo:
@@ -105,7 +105,7 @@ def _published(data_dir: Path) -> dict[str, int]:
 
 def _addresses(settings: Settings) -> list[tuple[str, str]]:
     return [
-        ("alerts", settings.web_url or ""),
+        ("alerts", settings.desk_url or ""),
         ("ClickHouse", f"{settings.clickhouse_url} (users and passwords: {settings.data_dir / ENDPOINTS_FILE})"),
         ("registry", settings.registry_url),
         ("Kafka", settings.kafka_bootstrap),

@@ -28,12 +28,16 @@ class Settings(BaseSettings):
     clickhouse_password: str = Field(default="", repr=False)
     clickhouse_reader_user: str = "reader"
     clickhouse_reader_password: str = Field(default="", repr=False)
-    web_url: str | None = None
+    desk_url: str | None = None
+    desk_database: Path | None = Field(default=None, description="accounts and sessions; default DATA_DIR/desk.sqlite3")
+    api_token: str = Field(default="", repr=False, description="token with which commands call the desk")
     grafana_url: str | None = None
     partners_file: Path = PACKAGE_ROOT / "schemas" / "partners.yml"
+    oncall_file: Path = PACKAGE_ROOT / "schemas" / "oncall.yml"
     rules_path: Path = PACKAGE_ROOT / "processors" / "rules"
     ingest_group: str = "tocsin-ingest"
     correlate_group: str = "tocsin-correlate"
+    lifecycle_group: str = "tocsin-lifecycle"
     topic_partitions: int = Field(default=4, ge=1)
     topic_replicas: int = Field(default=1, ge=1)
     max_future_s: int = Field(default=300, ge=0, description="occurred_at may be this many seconds ahead of now")

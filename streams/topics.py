@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs r
 )
 
 from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, RULES_TOPIC, SIGNALS_TOPIC, STATE_TOPIC
+from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
 
@@ -70,7 +71,11 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         *(TopicSpec(topic_of(family), count, events) for family in FAMILIES),
         TopicSpec(QUARANTINE_TOPIC, count, quarantine),
         TopicSpec(SIGNALS_TOPIC, count, signals),
-        TopicSpec(ALERTS_TOPIC, count, alerts),
+        # One partition each: what people and clocks do to alerts looks across all of them, and in one order.
+        TopicSpec(ALERTS_TOPIC, 1, alerts),
+        TopicSpec(COMMANDS_TOPIC, 1, signals),
+        TopicSpec(ACTIONS_TOPIC, 1, quarantine),
+        TopicSpec(LIFECYCLE_TOPIC, 1, alerts),
         # Same partitions as the signals: a partition's state lies in the partition of the same number.
         TopicSpec(STATE_TOPIC, count, alerts),
         # One partition: what is in force is the last that was said.

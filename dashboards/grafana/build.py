@@ -13,7 +13,7 @@ from dashboards.grafana.common import ALL_PARTNERS, DATASOURCE, Json, Panel, Pla
 PROVISIONING: Final = Path(__file__).resolve().parent / "provisioning"
 DASHBOARD_PATH: Final = Path("dashboards") / "json" / "tocsin-overview.json"
 DASHBOARD_FILE: Final = PROVISIONING / DASHBOARD_PATH
-DEFAULT_WEB_URL: Final = "http://127.0.0.1:8090"
+DEFAULT_DESK_URL: Final = "http://127.0.0.1:8090"
 PARTNER_QUERY: Final = "SELECT DISTINCT CAST(partner, 'String') AS partner FROM feed_minutes ORDER BY partner"
 
 _HELP: Final = """\
@@ -53,7 +53,7 @@ def _option(text: str, value: str, selected: bool) -> Json:
     return {"text": text, "value": value, "selected": selected}
 
 
-def variables(web_url: str) -> list[Json]:
+def variables(desk_url: str) -> list[Json]:
     """The selectors above the dashboard: exercise, partner, and the hidden address of the alert page."""
     choices = (("Exercise and live", "all"), ("Live only", "live"), ("Exercise only", "exercise"))
     return [
@@ -91,17 +91,17 @@ def variables(web_url: str) -> list[Json]:
             "label": "Alert page",
             "description": "Address of the page that alerts link to.",
             "type": "constant",
-            "query": web_url,
-            "current": _option(web_url, web_url, False),
-            "options": [_option(web_url, web_url, True)],
+            "query": desk_url,
+            "current": _option(desk_url, desk_url, False),
+            "options": [_option(desk_url, desk_url, True)],
             "hide": 2,
             "skipUrlSync": True,
         },
     ]
 
 
-def dashboard(web_url: str = DEFAULT_WEB_URL) -> Json:
-    """The whole dashboard; ``web_url`` is where its links to alerts lead, without a slash at the end."""
+def dashboard(desk_url: str = DEFAULT_DESK_URL) -> Json:
+    """The whole dashboard; ``desk_url`` is where its links to alerts lead, without a slash at the end."""
     return {
         "uid": "tocsin-overview",
         "title": "Tocsin: alerts and feed health",
@@ -119,18 +119,18 @@ def dashboard(web_url: str = DEFAULT_WEB_URL) -> Json:
         "links": [
             {"title": "Alert page", "type": "link", "icon": "external link", "url": "${web}", "targetBlank": True}
         ],
-        "templating": {"list": variables(web_url.rstrip("/"))},
+        "templating": {"list": variables(desk_url.rstrip("/"))},
         "panels": [render(panel, number) for number, panel in enumerate(panels(), start=1)],
     }
 
 
-def text(web_url: str = DEFAULT_WEB_URL) -> str:
+def text(desk_url: str = DEFAULT_DESK_URL) -> str:
     """The dashboard as it is committed: sorted keys, so that a diff shows what changed and nothing else."""
-    return json.dumps(dashboard(web_url), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(dashboard(desk_url), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write_provisioning(folder: Path, web_url: str = DEFAULT_WEB_URL) -> Path:
-    """Copy the provisioning tree to ``folder`` with links that lead to ``web_url``; returns ``folder``.
+def write_provisioning(folder: Path, desk_url: str = DEFAULT_DESK_URL) -> Path:
+    """Copy the provisioning tree to ``folder`` with links that lead to ``desk_url``; returns ``folder``.
 
     For a Grafana whose alert page has an address known only at start. Files already there are replaced.
 
@@ -138,5 +138,5 @@ def write_provisioning(folder: Path, web_url: str = DEFAULT_WEB_URL) -> Path:
         OSError: the folder cannot be written.
     """
     shutil.copytree(PROVISIONING, folder, dirs_exist_ok=True)
-    (folder / DASHBOARD_PATH).write_text(text(web_url))
+    (folder / DASHBOARD_PATH).write_text(text(desk_url))
     return folder

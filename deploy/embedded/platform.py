@@ -36,7 +36,7 @@ USUAL_PORTS = {
 }
 _ENDPOINT_FIELDS = (
     *("kafka_bootstrap", "registry_url", "clickhouse_url", "clickhouse_database", "clickhouse_user"),
-    *("clickhouse_password", "clickhouse_reader_user", "clickhouse_reader_password", "web_url", "grafana_url"),
+    *("clickhouse_password", "clickhouse_reader_user", "clickhouse_reader_password", "desk_url", "grafana_url"),
     *("topic_partitions", "topic_replicas"),
 )
 _PATH_LISTS = "':' or a line break"
@@ -202,7 +202,7 @@ class Platform:
         return values
 
     def update_endpoints(self, **fields: Any) -> Settings:
-        """Set further settings (``web_url=...``), in ``endpoints.json`` and for parts started from now on."""
+        """Set further settings (``desk_url=...``), in ``endpoints.json`` and for parts started from now on."""
         if self.settings is None:
             raise PlatformError("the platform is not started")
         self._extra.update(fields)

@@ -50,7 +50,7 @@ def test_ids_are_unique_and_the_dashboard_asks_no_other_host() -> None:
     board = build.dashboard()
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
-    text = json.dumps(board).replace(build.DEFAULT_WEB_URL, "")
+    text = json.dumps(board).replace(build.DEFAULT_DESK_URL, "")
     assert "http:" not in text
     assert "https:" not in text
 

@@ -225,7 +225,7 @@ def test_parts_get_the_settings_in_their_environment(platform: Platform) -> None
 def test_the_endpoints_file_is_private_complete_and_gone_afterwards(tmp_path: Path) -> None:
     with Platform(tmp_path / "data", infrastructure=()) as platform:
         settings = platform.start()
-        platform.update_endpoints(web_url="http://127.0.0.1:1234")
+        platform.update_endpoints(desk_url="http://127.0.0.1:1234")
         file = tmp_path / "data" / "endpoints.json"
         assert file.stat().st_mode & 0o777 == 0o600
         loaded = Settings.load(tmp_path / "data")
@@ -237,7 +237,7 @@ def test_the_endpoints_file_is_private_complete_and_gone_afterwards(tmp_path: Pa
             "clickhouse_reader_password",
         ):
             assert getattr(loaded, name) == getattr(settings, name)
-        assert loaded.web_url == "http://127.0.0.1:1234"
+        assert loaded.desk_url == "http://127.0.0.1:1234"
         assert settings.clickhouse_password != settings.clickhouse_reader_password
     assert not file.exists()
     with Platform(tmp_path / "data", infrastructure=()) as again:
