@@ -21,7 +21,8 @@ from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
 from schemas.alerts import SIGNALS_TOPIC
 from schemas.settings import Settings
-from streams.batching import BatchConsumer, BatchSchema, batch_app
+from streams.batching import BatchConsumer, BatchSchema, PartitionBatch, batch_app
+from streams.gather import Ack, Gather
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0")
     name = f"ingest-{instance}"
     app = batch_app(settings.ingest_group, settings, name)
     worker = IngestWorker(settings, watcher.current(), name, lambda where: _consumer(app).committed_metadata(where))
-    _wire(app, worker, TOPICS, settings, name, watcher, worker.use)
+    gather = Gather(worker.handle)
+    _wire(app, worker, gather.put, TOPICS, settings, name, watcher, worker.use)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def batches() -> None:
+        await _or_stop("batch", gather.run())
 
     @app.task  # type: ignore[untyped-decorator]
     async def checkpoints() -> None:
@@ -61,7 +67,7 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
     app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
     worker = CorrelateWorker(settings, watcher, name)
     # It looks at the watcher itself, before each batch.
-    _wire(app, worker, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
+    _wire(app, worker, worker.handle, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
 
     async def tell_waiting() -> None:
         await _or_stop("alerts", worker.tell_waiting())
@@ -73,6 +79,7 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
 def _wire(
     app: faust.App,
     worker: IngestWorker | CorrelateWorker,
+    take: Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]],
     topics: tuple[str, ...],
     settings: Settings,
     name: str,
@@ -90,7 +97,7 @@ def _wire(
 
     async def consume(stream: Any) -> None:
         async for event in stream.noack().events():
-            await _or_stop("batch", worker.handle(event.value, event.ack))
+            await _or_stop("batch", take(event.value, event.ack))
             note_rules()
 
     app.agent(app.topic(*topics, schema=BatchSchema()), name=name)(consume)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.fields import EventBatch
+from processors.fields import EventBatch, Rows
 from processors.matcher import Matcher
-from processors.rulebook import Rulebook
+from processors.rulebook import Detection, Rulebook
 from processors.signals import Origin, SignalMaker
 from processors.sink import event_rows, quarantine_rows, signal_rows
 from processors.validate import Limits, validate
 from schemas.alerts import Signal
 from schemas.registry import RegisteredSchema, family_of
-from streams.batching import PartitionBatch
+from streams.batching import TopicBatch
 from streams.decode import Decoder
 from streams.refusal import Reason, Refusal
 from streams.watermarks import SECOND_US, Watermarks
@@ -71,8 +71,8 @@ class Ingest:
         other._decoders = self._decoders
         return other
 
-    def process(self, batch: PartitionBatch, now: dt.datetime) -> Outcome:
-        """Process consecutive records of one partition at time ``now`` (aware, UTC).
+    def process(self, batch: TopicBatch, now: dt.datetime) -> Outcome:
+        """Process records of one topic at time ``now`` (aware, UTC).
 
         A record on which a library fails is found by halving the batch and refused; the others go on.
 
@@ -83,15 +83,16 @@ class Ingest:
         budget = [MAX_ISOLATED]
         return self._isolate(batch, now, budget)
 
-    def _isolate(self, batch: PartitionBatch, now: dt.datetime, budget: list[int]) -> Outcome:
-        before = self._watermarks.metadata(batch.topic, batch.partition)
+    def _isolate(self, batch: TopicBatch, now: dt.datetime, budget: list[int]) -> Outcome:
+        before = [(each.partition, self._watermarks.metadata(batch.topic, each.partition)) for each in batch.runs]
         try:
             return self._process(batch, now)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # panics of native libraries do not derive from Exception
             # Else the first half would be judged by event times of the second.
-            self._watermarks.restore(batch.topic, batch.partition, before)
+            for partition, metadata in before:
+                self._watermarks.restore(batch.topic, partition, metadata)
             if len(batch) == 1:
                 budget[0] -= 1
                 if budget[0] < 0:
@@ -101,7 +102,7 @@ class Ingest:
         left = self._isolate(batch.part(0, middle), now, budget)
         return _joined(left, self._isolate(batch.part(middle, len(batch)), now, budget), middle)
 
-    def _process(self, batch: PartitionBatch, now: dt.datetime) -> Outcome:
+    def _process(self, batch: TopicBatch, now: dt.datetime) -> Outcome:
         family = family_of(batch.topic)
         decoder = self._decoders.get(family)
         if decoder is None:
@@ -120,18 +121,19 @@ class Ingest:
         late = np.zeros(0, dtype=bool)
         latency = None
         if table.num_rows:
-            origin = Origin(batch.topic, batch.partition, batch.offsets[rows], now)
+            origin = Origin(batch.topic, batch.partitions[rows], batch.offsets[rows], now)
             events = EventBatch(family, table)
             occurred = events.header.field("occurred_at").cast(pa.int64()).to_numpy()
-            behind = self._watermarks.advance(batch.topic, batch.partition, occurred)
+            behind = self._behind(batch, rows, occurred)
             late = behind > self._lateness_us
             matcher = self._matchers.get(family)
-            signals = self._signals.make(events, matcher.match(events) if matcher else [], behind, origin)
+            matches = matcher.match(events) if matcher else []
+            signals = self._signals.make(events, matches, behind, origin)
             latency = now.timestamp() - pc.min(events.header.field("published_at").cast(pa.int64())).as_py() / 1e6
             if self._store:
                 tables["events"] = event_rows(events, schema_ids, late, origin)
                 if signals:
-                    tables["signals"] = signal_rows(signals, origin, family)
+                    tables["signals"] = signal_rows(signals, _partitions(events, matches, origin), origin, family)
         if refused:
             refused.sort(key=lambda each: each.index)
             tables["quarantine"] = quarantine_rows(family, batch, refused, now)
@@ -140,8 +142,21 @@ class Ingest:
         )
         return Outcome(family, tables, signals, refused, table.num_rows, late_partners, latency)
 
+    def _behind(self, batch: TopicBatch, rows: np.ndarray, occurred_us: np.ndarray) -> np.ndarray:
+        """How far each row lies behind its partition's event time, microseconds."""
+        edges = np.searchsorted(rows, [each.start for each in batch.runs[1:]])
+        parts = zip(batch.runs, np.split(occurred_us, edges), strict=True)
+        return np.concatenate([self._watermarks.advance(batch.topic, run.partition, part) for run, part in parts])
 
-def _refused_alone(batch: PartitionBatch, error: BaseException, now: dt.datetime) -> Outcome:
+
+def _partitions(events: EventBatch, matches: Sequence[tuple[Detection, Rows]], origin: Origin) -> dict[str, int]:
+    """The partition of each event that met a rule, by its id."""
+    rows = np.unique(np.concatenate([rows for _, rows in matches]))
+    ids = events.header.field("event_id").take(pa.array(rows)).to_pylist()
+    return dict(zip(ids, origin.partitions[rows].tolist(), strict=True))
+
+
+def _refused_alone(batch: TopicBatch, error: BaseException, now: dt.datetime) -> Outcome:
     family = family_of(batch.topic)
     message = f"cannot be processed: {type(error).__name__}: {str(error)[:200]}"
     refusal = Refusal(0, Reason.UNDECODABLE, message)

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import orjson
 
@@ -18,9 +18,10 @@ from schemas.alerts import QUARANTINE_TOPIC, SIGNALS_TOPIC
 from schemas.partners import load_partners
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
-from streams.batching import PartitionBatch, Record
+from streams.batching import Record, TopicBatch
 from streams.checkpoint import Checkpoint
 from streams.decode import Decoder
+from streams.gather import Waiting
 from streams.metrics import Metrics
 from streams.outbox import Headers, Outbox
 from streams.refusal import Refusal
@@ -79,28 +80,35 @@ class IngestWorker:
             self._checkpoint = Checkpoint(self._store, self._outbox, self._flushed)
         return self._checkpoint
 
-    async def handle(self, batch: PartitionBatch, ack: Callable[[], None]) -> None:
-        """Process one batch; ``ack`` is called later, once its effects are durable."""
-        where = (batch.topic, batch.partition)
-        await self._restore_watermarks(where)
-        await self._schemas.ensure(Decoder.schema_ids(batch.values))
-        if batch.end.stale:
-            return  # its partition's watermark may be another by now
+    async def handle(self, waiting: Sequence[Waiting]) -> None:
+        """Process batches of one topic together; they are acknowledged later, once their effects are durable."""
+        topic = waiting[0][0].topic
+        for each, _ in waiting:
+            await self._restore_watermarks((topic, each.partition))
+            await self._schemas.ensure(Decoder.schema_ids(each.values))
+        # The watermark of a partition that was revoked meanwhile may be another by now.
+        waiting = [(each, ack) for each, ack in waiting if not each.end.stale]
+        if not waiting:
+            return
+        batches, acks = zip(*waiting, strict=True)
+        batch = TopicBatch.joined(batches)
         started = time.perf_counter()
         outcome = self._ingest.process(batch, dt.datetime.now(dt.UTC))
-        batch.end.metadata = self._watermarks.metadata(*where)
-        self._processed.add(where)
+        for each in batches:
+            each.end.metadata = self._watermarks.metadata(topic, each.partition)
+            self._processed.add((topic, each.partition))
         self.metrics.stage_seconds.labels("process").observe(time.perf_counter() - started)
         for signal in outcome.signals:
             self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
         for refusal in outcome.refused:
             self._quarantine(batch, refusal, outcome.family)
         self._count(batch, outcome)
-        await self._checkpoints().add(outcome.tables, len(batch), ack)
+        await self._checkpoints().add(outcome.tables, len(batch), acks)
 
-    def _quarantine(self, batch: PartitionBatch, refusal: Refusal, family: str) -> None:
+    def _quarantine(self, batch: TopicBatch, refusal: Refusal, family: str) -> None:
         record: Record = batch[refusal.index]
-        where = f"{batch.topic}/{batch.partition}/{record.offset}"
+        partition = int(batch.partitions[refusal.index])
+        where = f"{batch.topic}/{partition}/{record.offset}"
         facts = {
             "reason": refusal.reason.value,
             "field": refusal.field,
@@ -108,7 +116,7 @@ class IngestWorker:
             "partner": refusal.partner,
             "family": family,
             "topic": batch.topic,
-            "partition": str(batch.partition),
+            "partition": str(partition),
             "offset": str(record.offset),
             "schema_id": str(refusal.schema_id),
             "event_id": refusal.event_id,
@@ -116,7 +124,7 @@ class IngestWorker:
         headers: Headers = [(name, value.encode("utf-8", "replace")) for name, value in facts.items()]
         self._outbox.send(QUARANTINE_TOPIC, record.value or b"", key=where, headers=headers)
 
-    def _count(self, batch: PartitionBatch, outcome: Outcome) -> None:
+    def _count(self, batch: TopicBatch, outcome: Outcome) -> None:
         metrics = self.metrics
         metrics.batch_records.observe(len(batch))
         metrics.records.labels(outcome.family, "accepted").inc(outcome.stored)

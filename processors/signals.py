@@ -26,10 +26,10 @@ _PARTNER, _OCCURRED, _EXERCISE = map(EVIDENCE_COLUMNS.index, ("partner", "occurr
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the rows of a batch came from: topic and partition, and per row the offset."""
+    """Where the rows of a batch came from: the topic, and per row partition and offset."""
 
     topic: str
-    partition: int
+    partitions: np.ndarray
     offsets: np.ndarray
     ingested_at: dt.datetime
 
@@ -154,7 +154,7 @@ def _piece(
         header["summary"],
         detection.meta.id,
         found,
-        origin.partition,
+        int(origin.partitions[row]),
         int(origin.offsets[row]),
         header["exercise"],
         header["confidence"],

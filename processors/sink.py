@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from processors.fields import EventBatch
 from processors.signals import Origin
 from schemas.alerts import Alert, Signal
-from streams.batching import PartitionBatch, Record
+from streams.batching import Record, TopicBatch
 from streams.refusal import Refusal
 
 _MS = pa.timestamp("ms", tz="UTC")
@@ -63,7 +63,7 @@ def event_rows(batch: EventBatch, schema_ids: np.ndarray, late: np.ndarray, orig
         "payload": _payload(batch.table),
         "schema_id": pa.array(schema_ids, pa.uint32()),
         "topic": _repeat(origin.topic, rows),
-        "partition": pa.repeat(pa.scalar(origin.partition, pa.uint32()), rows),
+        "partition": pa.array(origin.partitions, pa.uint32()),
         "offset": pa.array(origin.offsets, pa.uint64()),
     }
     return pa.table(columns)
@@ -97,8 +97,8 @@ def _from_dicts(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def signal_rows(signals: Sequence[Signal], origin: Origin, family: str) -> pa.Table:
-    """Rows of ``signals``, all of one batch."""
+def signal_rows(signals: Sequence[Signal], partitions: Mapping[str, int], origin: Origin, family: str) -> pa.Table:
+    """Rows of ``signals``, all of one batch; ``partitions`` are those of the events by event id."""
     rows = len(signals)
     occurred = pa.array([each.occurred_us // 1000 for each in signals], pa.int64())
     return pa.table(
@@ -115,7 +115,7 @@ def signal_rows(signals: Sequence[Signal], origin: Origin, family: str) -> pa.Ta
             "exercise": [each.exercise for each in signals],
             "late": [each.late for each in signals],
             "topic": _repeat(origin.topic, rows),
-            "partition": pa.repeat(pa.scalar(origin.partition, pa.uint32()), rows),
+            "partition": pa.array([partitions[each.event_id] for each in signals], pa.uint32()),
         }
     )
 
@@ -282,7 +282,7 @@ _QUARANTINE = pa.schema(
 )
 
 
-def quarantine_rows(family: str, batch: PartitionBatch, refused: Sequence[Refusal], now: dt.datetime) -> pa.Table:
+def quarantine_rows(family: str, batch: TopicBatch, refused: Sequence[Refusal], now: dt.datetime) -> pa.Table:
     """Rows of ``quarantine``: each refused record of the batch with its reason and its bytes."""
     rows = []
     for refusal in refused:
@@ -297,7 +297,7 @@ def quarantine_rows(family: str, batch: PartitionBatch, refused: Sequence[Refusa
                 "message": refusal.message,
                 "event_id": refusal.event_id,
                 "topic": batch.topic,
-                "partition": batch.partition,
+                "partition": int(batch.partitions[refusal.index]),
                 "offset": record.offset,
                 "kafka_at": dt.datetime.fromtimestamp(record.timestamp / 1000, dt.UTC),
                 # ClickHouse column is signed so that -1 can say that there was none.

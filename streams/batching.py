@@ -11,9 +11,10 @@ A batch may carry a text that is committed with its end: what must be known to g
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -77,24 +78,32 @@ class BatchEnd:
     stale: bool = False
 
 
-class PartitionBatch(list[Any]):
-    """Consecutive records of one partition; to Faust it looks like the last of them."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Which rows of a batch are consecutive records of one partition: from ``start`` up to ``end``."""
 
-    headers = key = checksum = None
-    serialized_key_size = serialized_value_size = 0
+    partition: int
+    start: int
+    end: int
 
-    def __init__(self, records: Iterable[Any], topic: str, partition: int) -> None:
+
+class TopicBatch(list[Any]):
+    """Records of one topic, run after run; those of a partition are in the order of their offsets."""
+
+    def __init__(self, records: Iterable[Any], topic: str, runs: Iterable[Run]) -> None:
         super().__init__(records)
-        last = self[-1]
-        self.topic, self.partition = topic, partition
-        self.offset: int = last.offset
-        self.end = BatchEnd(last.offset)
-        self.timestamp: int = last.timestamp
-        self.timestamp_type = last.timestamp_type
+        self.topic, self.runs = topic, tuple(runs)
 
-    @property
-    def value(self) -> PartitionBatch:
-        return self
+    @classmethod
+    def joined(cls, batches: Sequence[TopicBatch]) -> TopicBatch:
+        """Batches of one topic, at least one, as one."""
+        if len(batches) == 1:
+            return batches[0]
+        runs, rows = [], 0
+        for batch in batches:
+            runs += [Run(each.partition, each.start + rows, each.end + rows) for each in batch.runs]
+            rows += len(batch)
+        return cls(itertools.chain.from_iterable(batches), batches[0].topic, runs)
 
     @cached_property
     def values(self) -> list[bytes | None]:
@@ -104,9 +113,40 @@ class PartitionBatch(list[Any]):
     def offsets(self) -> npt.NDArray[np.int64]:
         return np.array([record.offset for record in self], dtype=np.int64)
 
-    def part(self, start: int, end: int) -> PartitionBatch:
+    @cached_property
+    def partitions(self) -> npt.NDArray[np.int64]:
+        """Each record's partition."""
+        return np.repeat([each.partition for each in self.runs], [each.end - each.start for each in self.runs])
+
+    def part(self, start: int, end: int) -> TopicBatch:
         """The records from ``start`` up to ``end``, at least one, as a batch of their own."""
-        return PartitionBatch(self[start:end], self.topic, self.partition)
+        runs = [
+            Run(each.partition, max(each.start, start) - start, min(each.end, end) - start)
+            for each in self.runs
+            if each.start < end and each.end > start
+        ]
+        return TopicBatch(self[start:end], self.topic, runs)
+
+
+class PartitionBatch(TopicBatch):
+    """Consecutive records of one partition; to Faust it looks like the last of them."""
+
+    headers = key = checksum = None
+    serialized_key_size = serialized_value_size = 0
+
+    def __init__(self, records: Iterable[Any], topic: str, partition: int) -> None:
+        super().__init__(records, topic, ())
+        self.runs = (Run(partition, 0, len(self)),)
+        last = self[-1]
+        self.partition = partition
+        self.offset: int = last.offset
+        self.end = BatchEnd(last.offset)
+        self.timestamp: int = last.timestamp
+        self.timestamp_type = last.timestamp_type
+
+    @property
+    def value(self) -> PartitionBatch:
+        return self
 
 
 class PartitionRuns(DefaultSchedulingStrategy):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
@@ -42,15 +42,15 @@ class Checkpoint:
         self._oldest: float | None = None
         self._changed = asyncio.Condition()
 
-    async def add(self, tables: dict[str, pa.Table], records: int, ack: Callable[[], None]) -> None:
-        """Take in the effects of one batch of ``records`` Kafka records; ``ack`` is called once they are durable."""
+    async def add(self, tables: dict[str, pa.Table], records: int, acks: Iterable[Callable[[], None]]) -> None:
+        """Take in the effects of ``records`` Kafka records; ``acks`` are called once they are durable."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._rows < 2 * self._max_rows)
             for name, rows in tables.items():
                 if rows.num_rows:
                     self._tables[name].append(rows)
             self._rows += records
-            self._acks.append(ack)
+            self._acks += acks
             self._oldest = self._oldest or time.monotonic()
             self._changed.notify_all()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from schemas.partners import load_partners
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of, topic_of
 from schemas.settings import Settings
 from schemas.wire import encode
-from streams.batching import PartitionBatch
+from streams.batching import PartitionBatch, TopicBatch
 from streams.refusal import Reason
 from streams.watermarks import Watermarks
 
@@ -139,3 +141,34 @@ def test_another_rulebook_keeps_the_watermarks() -> None:
     second = first.under(load([SETTINGS.rules_path / "tips"]))
     outcome = second.process(records([encode(1, PARSED, at(1, 3))]), NOW)
     assert outcome.tables["events"].column("late").to_pylist() == [True]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, len(VALUES) - 1)), min_size=1, max_size=25, unique_by=lambda e: e[1]
+    ),
+    st.data(),
+)
+def test_partitions_together_come_to_the_same_as_one_by_one(drawn: list[tuple[int, int]], data: st.DataObject) -> None:
+    broken = data.draw(st.sets(st.integers(0, len(drawn) - 1), max_size=2))
+    by_partition: dict[int, list[bytes]] = {}
+    for place, (partition, event) in enumerate(drawn):
+        moved = EVENTS[event] | {"header": EVENTS[event]["header"] | {"occurred_at": NOW - dt.timedelta(hours=event)}}
+        value = encode(1, PARSED, moved)
+        by_partition.setdefault(partition, []).append(value[:40] if place in broken else value)
+    batches = [
+        PartitionBatch(records(values), topic_of(FAMILY), partition) for partition, values in by_partition.items()
+    ]
+    apart, together = new_ingest(), new_ingest()
+    singles = [apart.process(each, NOW) for each in batches]
+    whole = together.process(TopicBatch.joined(batches), NOW)
+    assert Counter(whole.signals) == Counter(signal for each in singles for signal in each.signals)
+    assert whole.late == sum((each.late for each in singles), Counter())
+    for name in {name for each in singles for name in each.tables}:
+        parts = [each.tables[name] for each in singles if name in each.tables]
+        rows = [Counter(map(repr, each.to_pylist())) for each in (whole.tables[name], pa.concat_tables(parts))]
+        assert rows[0] == rows[1], name
+    marks = [(topic_of(FAMILY), each.partition) for each in batches]
+    assert [apart._watermarks.metadata(*each) for each in marks] == [
+        together._watermarks.metadata(*each) for each in marks
+    ]

@@ -1,0 +1,71 @@
+"""Between a stream and its worker: all batches of a topic that wait are worked on as one.
+
+What a batch costs beside its records is a few milliseconds, so hundreds of small batches a second would fill the
+processor. An idle worker takes each batch as it comes; the more wait, the more it takes together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from streams.batching import PartitionBatch
+
+MAX_JOINED = 20_000
+"""Records that are worked on together: bounds memory, and how long the event loop is held."""
+
+Ack = Callable[[], None]
+Waiting = tuple[PartitionBatch, Ack]
+
+
+class Gather:
+    """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs."""
+
+    def __init__(self, handle: Callable[[list[Waiting]], Awaitable[None]], max_joined: int = MAX_JOINED) -> None:
+        self._handle, self._max_joined = handle, max_joined
+        self._waiting: deque[Waiting] = deque()
+        self._records = 0
+        self._changed = asyncio.Condition()
+
+    async def put(self, batch: PartitionBatch, ack: Ack) -> None:
+        """Let a batch wait for its turn; blocks while ``max_joined`` records wait already."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._records < self._max_joined)
+            self._waiting.append((batch, ack))
+            self._records += len(batch)
+            self._changed.notify_all()
+
+    async def run(self) -> None:
+        """Hand on for ever; an exception of ``handle`` ends it."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._waiting)
+            await self._until_no_more_comes()
+            async with self._changed:
+                taken = self._take()
+                self._changed.notify_all()
+            await self._handle(taken)
+
+    async def _until_no_more_comes(self) -> None:
+        """The stream hands over one batch each time the event loop comes round."""
+        before = 0
+        while before < len(self._waiting) and self._records < self._max_joined:
+            before = len(self._waiting)
+            for _ in range(4):
+                await asyncio.sleep(0)
+
+    def _take(self) -> list[Waiting]:
+        topic, records = self._waiting[0][0].topic, 0
+        taken: list[Waiting] = []
+        left: deque[Waiting] = deque()
+        for batch, ack in self._waiting:
+            # What is full stays full, so that no later batch of a partition overtakes an earlier one.
+            if batch.topic == topic and records < self._max_joined:
+                taken.append((batch, ack))
+                records += len(batch)
+            else:
+                left.append((batch, ack))
+        self._waiting = left
+        self._records -= records
+        return taken
