@@ -181,7 +181,7 @@ class Alert(_Model):
     superseded_by: str | None = None
     supersedes: list[str] = Field(default_factory=list)
     rule: AlertRule
-    kind: Literal["detection", "correlation"]
+    kind: Literal["detection", "correlation", "platform"]
     level: str
     exercise: bool
     tlp: str

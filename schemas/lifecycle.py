@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 COMMANDS_TOPIC = "commands.v1"
 ACTIONS_TOPIC = "actions.v1"
@@ -65,9 +65,9 @@ class Silence(_Model):
     matchers: list[Matcher]
     author: str
     reason: Annotated[str, Field(min_length=3)]
-    starts_at: dt.datetime
-    ends_at: dt.datetime
-    created_at: dt.datetime
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    created_at: AwareDatetime
     partner: str | None = None
 
     def holds(self, at: dt.datetime) -> bool:
@@ -84,9 +84,11 @@ class Command(_Model):
     alert_id: str = ""
     by: str
     via: Via
-    at: dt.datetime
+    at: AwareDatetime
     revision: int | None = None
-    for_s: int | None = Field(default=None, ge=1, description="of acknowledge: seconds until it is open again")
+    for_s: int | None = Field(
+        default=None, ge=1, le=86_400, description="of acknowledge: seconds until it is open again"
+    )
     assignee: str | None = None
     verdict: Verdict | None = None
     target: str | None = Field(default=None, description="of merge: the alert that this one goes under")
@@ -182,7 +184,9 @@ NotificationKind = Literal["first", "update", "escalation", "reopened", "resolve
 class Notification(_Model):
     """One message to one person about one group of alerts. ``notification_id`` is the idempotency key: the same
     situation, step, person and occasion give the same one, however often a worker repeats its work. ``thread`` ties
-    updates to the first message."""
+    updates to the first message. ``dropped``: a later message of the thread says what this one would have said.
+    ``first_due_at`` is set when delivery failed and is tried again at ``due_at``. Of ``alert_ids`` the first ``news``
+    are new or changed since the message before; ``more`` alerts are left out."""
 
     notification_id: str
     thread: str
@@ -192,8 +196,11 @@ class Notification(_Model):
     step: int
     group_key: str
     alert_ids: list[str]
+    news: int = 0
+    more: int = 0
     priority: Priority
     due_at: dt.datetime
+    first_due_at: dt.datetime | None = None
     status: Literal["pending", "sent", "failed", "dropped"] = "pending"
     attempts: int = 0
     settled_at: dt.datetime | None = None
