@@ -12,7 +12,7 @@ import orjson
 
 from processors.alerts import alert_id, from_run, pieces_of, position_in, retracted, superseded, value_in
 from processors.correlate import Group, Held, Run, Target, Told
-from processors.keys import keys_of, texts
+from processors.keys import group_fields, keys_of, texts
 from processors.rulebook import Correlation, Rulebook
 from processors.times import micros
 from schemas.alerts import Alert, Signal
@@ -199,7 +199,7 @@ def _targets(group: Group, watcher: Correlation, pieces: list[Any]) -> list[Targ
         found = [own[name]] if name in own else [text for piece in pieces for text in texts(value_in(piece, name))]
         return list(dict.fromkeys(found))
 
-    keys = keys_of(watcher, base.meta.id, values_of, position_in(pieces[-1]))
+    keys = keys_of(watcher, group_fields(watcher, base.meta.id), values_of, position_in(pieces[-1]))
     return [(watcher.meta.id, values, value) for values, value in keys]
 
 

@@ -66,11 +66,11 @@ class EventBatch:
         """Row by row what enrichment finds; looked up when first asked for."""
         return gazetteer().locate(self.header.field("location"))
 
-    def places_of(self, rows: Rows) -> Places:
-        """What enrichment finds for some rows, without looking up the others."""
+    def places_of(self, rows: Rows, locations: pa.StructArray) -> Places:
+        """What enrichment finds for some rows, whose ``locations`` are given, without looking up the others."""
         if "places" in self.__dict__:
             return self.places.take(rows)
-        return gazetteer().locate(self.header.field("location").take(pa.array(rows)))
+        return gazetteer().locate(locations)
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None when the family has no such field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from processors.rulebook import Correlation
@@ -11,18 +11,26 @@ from processors.rulebook import Correlation
 
 def texts(value: Any) -> list[str]:
     """A field's values as texts, once each: none for None and empty text, several for a list."""
+    if isinstance(value, str):
+        return [value] if value else []
     many = value if isinstance(value, list) else [value]
     return list(dict.fromkeys(str(each) for each in many if each is not None and each != ""))
 
 
-def keys_of(
-    correlation: Correlation, base: str, values_of: Callable[[str], Iterable[str]], position: str | None
-) -> Iterator[tuple[tuple[str, ...], str | None]]:
-    """Each group and each value of a match of the rule ``base``; none where a field that is needed has no value.
+def group_fields(correlation: Correlation, base: str) -> tuple[str, ...]:
+    """The fields that supply the group on events of the rule ``base``, in the order of ``group_by``."""
+    return tuple(correlation.group_field(key, base) for key in correlation.group_by)
 
-    ``values_of`` gives a field's texts, ``position`` is ``lat,lon`` or None.
+
+def keys_of(
+    correlation: Correlation, fields: Sequence[str], values_of: Callable[[str], Iterable[str]], position: str | None
+) -> Iterator[tuple[tuple[str, ...], str | None]]:
+    """Each group and each value of a match; none where a field that is needed has no value.
+
+    ``fields`` are the :func:`group_fields` of the rule that matched, ``values_of`` gives a field's texts, ``position``
+    is ``lat,lon`` or None and matters to travel only.
     """
-    groups = itertools.product(*(values_of(correlation.group_field(key, base)) for key in correlation.group_by))
+    groups = itertools.product(*map(values_of, fields))
     values: list[str | None] = [None]
     if correlation.value_fields:
         values = ["\x1f".join(each) for each in itertools.product(*map(values_of, correlation.value_fields))]
