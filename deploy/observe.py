@@ -37,7 +37,8 @@ class Seen:
 class AlertWatch:
     """Polls the alerts table in a thread.
 
-    ``alerts`` holds the newest version of each alert whose events were published at ``since`` or later.
+    ``alerts`` holds the newest version of each alert whose events were published at ``since`` or later. What the
+    platform says of its own feeds is not among them: it is in ``about_feeds``.
     """
 
     def __init__(self, settings: Settings, since: dt.datetime) -> None:
@@ -45,6 +46,7 @@ class AlertWatch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alert-watch", daemon=True)
         self.alerts: dict[str, Seen] = {}
+        self.about_feeds: dict[str, Seen] = {}
         self.latencies_ms: list[float] = []
 
     def __enter__(self) -> AlertWatch:
@@ -77,10 +79,13 @@ class AlertWatch:
         newest = since
         for alert_id, version, status, record, updated_at in rows:
             newest = max(newest, updated_at.replace(tzinfo=dt.UTC))
-            known = self.alerts.get(alert_id)
+            known = self.alerts.get(alert_id) or self.about_feeds.get(alert_id)
             if known is not None and known.version >= version:
                 continue
             seen = Seen(json.loads(record), version, status, now)
+            if seen.record["kind"] == "platform":
+                self.about_feeds[alert_id] = seen
+                continue
             # A restarted worker may tell older alerts again, or for the first time.
             if dt.datetime.fromisoformat(seen.record["published_at"]) < self._since:
                 continue
@@ -107,6 +112,7 @@ class Totals:
     stored: int = 0
     quarantined: int = 0
     signals: int = 0
+    notifications: int = 0
     lag: int = 0
     partners: dict[str, PartnerCounts] = field(default_factory=dict)
 
@@ -135,6 +141,11 @@ def totals(client: Client, since: dt.datetime) -> Totals:
         found.quarantined += refused
     found.signals = client.query(
         "SELECT count() FROM signals FINAL WHERE ingested_at >= {since:DateTime64(3)}", parameters=parameters
+    ).result_rows[0][0]
+    found.notifications = client.query(
+        "SELECT uniqExact(notification_id) FROM notifications WHERE outcome = 'sent' AND kind != 'watchdog' "
+        "AND at >= {since:DateTime64(3)}",
+        parameters=parameters,
     ).result_rows[0][0]
     found.lag = int(
         client.query(

@@ -1,4 +1,4 @@
-"""The parts that run on the embedded infrastructure: workers, alert page, demo partners."""
+"""The parts that run on the embedded infrastructure: workers, watch desk, demo partners."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from pathlib import Path
 
 from deploy.embedded.checks import CommittedProgress, http_get
 from deploy.embedded.part import Check, Part
-from schemas.alerts import SIGNALS_TOPIC
+from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC
+from schemas.lifecycle import COMMANDS_TOPIC
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
 
 STALL_S = 45.0
 EVENT_TOPICS = tuple(topic_of(family) for family in FAMILIES)
+WORKERS = ("ingest", "correlate", "lifecycle")
 
 
 def worker_parts(settings: Settings) -> list[Part]:
-    """One ingest and one correlation worker; each is ready when it has been given partitions."""
-    return [worker_part(settings, "ingest"), worker_part(settings, "correlate")]
+    """One worker of each kind; each is ready when it has been given partitions."""
+    return [worker_part(settings, kind) for kind in WORKERS]
 
 
 def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
-    """A worker; ``instance`` tells several of a kind apart."""
-    group = settings.ingest_group if kind == "ingest" else settings.correlate_group
-    topics = EVENT_TOPICS if kind == "ingest" else (SIGNALS_TOPIC,)
+    """A worker of ``WORKERS``; ``instance`` tells several of a kind apart. Of ``lifecycle`` one works, others wait."""
+    group, topics, needs = {
+        "ingest": (settings.ingest_group, EVENT_TOPICS, ("kafka", "registry", "clickhouse")),
+        "correlate": (settings.correlate_group, (SIGNALS_TOPIC,), ("kafka", "registry", "clickhouse")),
+        "lifecycle": (settings.lifecycle_group, (ALERTS_TOPIC, COMMANDS_TOPIC), ("kafka", "clickhouse")),
+    }[kind]
     mark = settings.data_dir / "run" / f"{kind}-{instance}.json"
     return Part(
         name=f"{kind}-{instance}",
@@ -40,7 +45,7 @@ def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
         ],
         ready=_assigned(mark),
         alive=CommittedProgress(settings.kafka_bootstrap, group, topics, STALL_S),
-        needs=("kafka", "registry", "clickhouse"),
+        needs=needs,
         before_start=lambda: mark.unlink(missing_ok=True),
     )
 
@@ -54,18 +59,18 @@ def _assigned(mark: Path) -> Check:
     return check
 
 
-def web_part(settings: Settings, port: int) -> Part:
-    """The read-only alert page on loopback."""
+def desk_part(settings: Settings, port: int) -> Part:
+    """The watch desk on loopback."""
 
     def check() -> bool | str:
         status, _ = http_get(f"http://127.0.0.1:{port}/health")
         return status == 200 or f"/health answers {status}"
 
     return Part(
-        name="web",
-        argv=[sys.executable, "-m", "dashboards.web", "--data-dir", str(settings.data_dir), "--port", str(port)],
+        name="desk",
+        argv=[sys.executable, "-m", "dashboards.desk", "--data-dir", str(settings.data_dir), "--port", str(port)],
         ready=check,
-        needs=("clickhouse",),
+        needs=("kafka", "clickhouse"),
     )
 
 

@@ -40,6 +40,7 @@ def make_report(ready_s: float, state: dict[str, Any] | None, found: Totals, wat
     ``lost`` is published minus stored minus quarantined records of the simulated partners.
 
     ``alerts`` says of each whether a scenario expected it; ``expected_missing`` lists those that did not come.
+    ``about_feeds`` are alerts of the platform about feeds, ``notifications`` those that were sent.
     """
     published = (state["published_total"] + state["bad_total"]) if state else 0
     opened = [seen for seen in watch.alerts.values() if seen.status == "open"]
@@ -55,7 +56,10 @@ def make_report(ready_s: float, state: dict[str, Any] | None, found: Totals, wat
         "alerts": [_alert(seen, wanted) for seen in sorted(opened, key=lambda seen: seen.seen_at)],
         "expected_missing": missing,
         "unexpected": [seen.record["alert_id"] for seen in opened if not _expected(seen, wanted)],
-        "notifications": 0,
+        "about_feeds": [
+            _about_feed(seen) for seen in sorted(watch.about_feeds.values(), key=lambda seen: seen.seen_at)
+        ],
+        "notifications": found.notifications,
         "latency_ms": percentiles(watch.latencies_ms),
         "partners": {
             partner: {"accepted": counts.accepted, "refused": counts.refused}
@@ -97,6 +101,13 @@ def _alert(seen: Seen, wanted: list[ExpectedAlert]) -> dict[str, Any]:
         "created_at": record["created_at"],
         "latency_ms": round(seen.latency_ms),
         "expected": _expected(seen, wanted),
+    }
+
+
+def _about_feed(seen: Seen) -> dict[str, Any]:
+    record = seen.record
+    return {"alert_id": record["alert_id"], "status": seen.status, "rule": record["rule"]["title"]} | {
+        name: record[name] for name in ("level", "partners", "story", "created_at")
     }
 
 

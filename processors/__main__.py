@@ -1,4 +1,4 @@
-"""``python -m processors ingest|correlate``: run one worker until it is stopped."""
+"""``python -m processors ingest|correlate|lifecycle``: run one worker until it is stopped."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import argparse
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import faust
 
-from processors.app import correlate_app, ingest_app
+from processors.app import correlate_app, ingest_app, lifecycle_app
 from processors.rule_files import RuleError
 from processors.ruleset import RuleSetWatcher
 from schemas.settings import Settings
+from schemas.yaml_lines import ConfigError
+from streams.topics import TopicError
 
-APPS = {"ingest": ingest_app, "correlate": correlate_app}
+APPS: dict[str, Callable[[Settings, str], faust.App]] = {
+    "ingest": lambda settings, instance: ingest_app(settings, RuleSetWatcher(settings), instance),
+    "correlate": lambda settings, instance: correlate_app(settings, RuleSetWatcher(settings), instance),
+    "lifecycle": lifecycle_app,
+}
 
 
 def main() -> int:
@@ -27,9 +34,15 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = Settings.load(arguments.data_dir)
     try:
-        app = APPS[arguments.worker](settings, RuleSetWatcher(settings), arguments.instance)
+        app = APPS[arguments.worker](settings, arguments.instance)
     except RuleError as error:
         print(f"rules not usable: {error}", file=sys.stderr)
+        return 2
+    except ConfigError as error:
+        print(f"not usable:\n{error}", file=sys.stderr)
+        return 2
+    except TopicError as error:
+        print(error, file=sys.stderr)
         return 2
     # A fetch makes ten thousands of record objects that die together: looking for cycles among them finds none.
     gc.freeze()

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,24 @@ import faust
 from faust.types import TP
 
 from processors.correlate_worker import CorrelateWorker
+from processors.feed_watch import FeedWatch
 from processors.ingest_worker import TOPICS, IngestWorker
+from processors.lifecycle_worker import LifecycleWorker
 from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
-from schemas.alerts import SIGNALS_TOPIC
+from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC
+from schemas.lifecycle import COMMANDS_TOPIC, LIFECYCLE_TOPIC
 from schemas.settings import Settings
 from streams.batching import BatchConsumer, BatchSchema, PartitionBatch, batch_app
 from streams.gather import Ack, Gather
+from streams.topics import refuse_partitions
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
+
+Take = Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]]
+"""Takes a batch in, with what is to be called once its effects are durable."""
 
 
 def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0") -> faust.App:
@@ -39,20 +46,10 @@ def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0")
     app = batch_app(settings.ingest_group, settings, name)
     worker = IngestWorker(settings, watcher.current(), name, lambda where: _consumer(app).committed_metadata(where))
     gather = Gather(worker.handle)
-    _wire(app, worker, gather.put, TOPICS, settings, name, watcher, worker.use)
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def batches() -> None:
-        await _or_stop("batch", gather.run())
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def checkpoints() -> None:
-        await _or_stop("checkpoint", worker.run_checkpoints())
-
-    @app.task  # type: ignore[untyped-decorator]
-    async def watermarks() -> None:
-        await _or_stop("watermarks", worker.report_watermarks(lambda *where: _consumer(app).idle(TP(*where))))
-
+    _wire_rules(app, worker, gather.put, TOPICS, settings, name, watcher, worker.use)
+    _run_beside(app, "batches", gather.run)
+    _run_beside(app, "checkpoint", worker.run_checkpoints)
+    _run_beside(app, "watermarks", lambda: worker.report_watermarks(lambda *where: _consumer(app).idle(TP(*where))))
     return app
 
 
@@ -67,50 +64,103 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
     app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
     worker = CorrelateWorker(settings, watcher, name)
     # It looks at the watcher itself, before each batch.
-    _wire(app, worker, worker.handle, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
-
-    async def tell_waiting() -> None:
-        await _or_stop("alerts", worker.tell_waiting())
-
-    app.task(tell_waiting)
+    _wire_rules(app, worker, worker.handle, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
+    _run_beside(app, "alerts", worker.tell_waiting)
     return app
 
 
-def _wire(
+def lifecycle_app(settings: Settings, instance: str = "0") -> faust.App:
+    """Faust application that keeps the lifecycle of alerts and notifies people.
+
+    Raises:
+        ConfigError: ``oncall.yml`` or ``partners.yml`` cannot be used.
+        TopicError: one of its topics has several partitions.
+    """
+    name = f"lifecycle-{instance}"
+    refuse_partitions(settings.kafka_bootstrap, (ALERTS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC))
+    app = batch_app(settings.lifecycle_group, settings, name)
+    worker = LifecycleWorker(settings, name)
+    watch = FeedWatch(settings, worker, lambda: _consumer(app).idle(TP(ALERTS_TOPIC, 0)))
+    # An agent each, so that a command need not wait for all alerts that came before it.
+    _wire(app, worker, worker.handle, [(ALERTS_TOPIC,), (COMMANDS_TOPIC,)], settings, name, lambda mark: None)
+    tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "clock": worker.run_clock,
+        "rows": worker.store_rows,
+        "policy": worker.reload_policy,
+        "feeds": watch.watch_feeds,
+        "watchdog": watch.fire_watchdog,
+    }
+    for what, work in tasks.items():
+        _run_beside(app, what, work)
+
+    async def drain(*_: Any, **__: Any) -> None:
+        await worker.drain()
+
+    app.on_before_shutdown.connect(drain, weak=False)
+    return app
+
+
+def _run_beside(app: faust.App, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def task() -> None:
+        await _or_stop(what, work())
+
+    task.__name__ = what
+    app.task(task)
+
+
+def _wire_rules(
     app: faust.App,
     worker: IngestWorker | CorrelateWorker,
-    take: Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]],
+    take: Take,
     topics: tuple[str, ...],
     settings: Settings,
     name: str,
     watcher: RuleSetWatcher,
     use: Callable[[Rulebook], None],
 ) -> None:
-    mark = Mark(settings.data_dir / "run" / f"{name}.json", worker.metrics.serve(settings.metrics_port))
-
-    def note_rules() -> None:
+    def note_rules(mark: Mark) -> None:
         if mark.content.get("rules") != worker.rules_version:
             worker.metrics.rules.clear()
             worker.metrics.rules.labels(worker.rules_version).set(1)
             mark.write(rules=worker.rules_version)
             log.info("rule set %s in force", worker.rules_version)
 
-    async def consume(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await _or_stop("batch", take(event.value, event.ack))
-            note_rules()
-
-    app.agent(app.topic(*topics, schema=BatchSchema()), name=name)(consume)
-
-    async def sample() -> None:
-        await _or_stop("metrics", worker.sample_metrics(lambda: _lag(app)))
+    mark = _wire(app, worker, take, [topics], settings, name, note_rules)
 
     def switch(rulebook: Rulebook) -> None:
         use(rulebook)
-        note_rules()
+        note_rules(mark)
 
     async def rules() -> None:
         await _or_stop("rules", watcher.watch(switch))
+
+    watcher.on_refused = worker.metrics.rules_refused.inc
+    note_rules(mark)
+    app.task(rules)
+
+
+def _wire(
+    app: faust.App,
+    worker: IngestWorker | CorrelateWorker | LifecycleWorker,
+    take: Take,
+    topics: Sequence[tuple[str, ...]],
+    settings: Settings,
+    name: str,
+    after_batch: Callable[[Mark], None],
+) -> Mark:
+    """Connect a worker with one agent for each tuple of topics; the mark that says that it runs."""
+    mark = Mark(settings.data_dir / "run" / f"{name}.json", worker.metrics.serve(settings.metrics_port))
+
+    async def consume(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await _or_stop("batch", take(event.value, event.ack))
+            after_batch(mark)
+
+    for number, each in enumerate(topics):
+        app.agent(app.topic(*each, schema=BatchSchema()), name=f"{name}-{number}" if number else name)(consume)
+
+    async def sample() -> None:
+        await _or_stop("metrics", worker.sample_metrics(lambda: _lag(app)))
 
     async def revoked(*_: Any, **__: Any) -> None:
         worker.partitions_revoked()
@@ -120,12 +170,10 @@ def _wire(
         worker.partitions_assigned((each.topic, each.partition) for each in partitions)
         mark.write(partitions=len(partitions))
 
-    watcher.on_refused = worker.metrics.rules_refused.inc
-    note_rules()
     app.task(sample)
-    app.task(rules)
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
+    return mark
 
 
 class Mark:

@@ -149,11 +149,13 @@ class Ingest:
         return np.concatenate([self._watermarks.advance(batch.topic, run.partition, part) for run, part in parts])
 
 
-def _partitions(events: EventBatch, matches: Sequence[tuple[Detection, Rows]], origin: Origin) -> dict[str, int]:
-    """The partition of each event that met a rule, by its id."""
+def _partitions(
+    events: EventBatch, matches: Sequence[tuple[Detection, Rows]], origin: Origin
+) -> dict[tuple[str, str], int]:
+    """The partition of each event that met a rule, by its partner and id: ids are a partner's own."""
     rows = np.unique(np.concatenate([rows for _, rows in matches]))
-    ids = events.header.field("event_id").take(pa.array(rows)).to_pylist()
-    return dict(zip(ids, origin.partitions[rows].tolist(), strict=True))
+    partners, ids = (events.header.field(name).take(pa.array(rows)).to_pylist() for name in ("partner", "event_id"))
+    return dict(zip(zip(partners, ids, strict=True), origin.partitions[rows].tolist(), strict=True))
 
 
 def _refused_alone(batch: TopicBatch, error: BaseException, now: dt.datetime) -> Outcome:

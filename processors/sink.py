@@ -97,8 +97,11 @@ def _from_dicts(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def signal_rows(signals: Sequence[Signal], partitions: Mapping[str, int], origin: Origin, family: str) -> pa.Table:
-    """Rows of ``signals``, all of one batch; ``partitions`` are those of the events by event id."""
+def signal_rows(
+    signals: Sequence[Signal], partitions: Mapping[tuple[str, str], int], origin: Origin, family: str
+) -> pa.Table:
+    """Rows of ``signals``, all of one batch; ``partitions`` are those of the events by partner
+    and event id."""
     rows = len(signals)
     occurred = pa.array([each.occurred_us // 1000 for each in signals], pa.int64())
     return pa.table(
@@ -115,7 +118,7 @@ def signal_rows(signals: Sequence[Signal], partitions: Mapping[str, int], origin
             "exercise": [each.exercise for each in signals],
             "late": [each.late for each in signals],
             "topic": _repeat(origin.topic, rows),
-            "partition": pa.array([partitions[each.event_id] for each in signals], pa.uint32()),
+            "partition": pa.array([partitions[each.partner, each.event_id] for each in signals], pa.uint32()),
         }
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 ENDPOINTS_FILE = "endpoints.json"
+DeskHost = Annotated[str, Field(pattern=r"^[^*/:\s]+$", description="a name without port; * is none")]
 
 
 class Settings(BaseSettings):
@@ -29,8 +30,20 @@ class Settings(BaseSettings):
     clickhouse_reader_user: str = "reader"
     clickhouse_reader_password: str = Field(default="", repr=False)
     desk_url: str | None = None
+    desk_hosts: tuple[DeskHost, ...] = Field(
+        default=("127.0.0.1", "localhost"), min_length=1, description="names that people address the desk by"
+    )
     desk_database: Path | None = Field(default=None, description="accounts and sessions; default DATA_DIR/desk.sqlite3")
     api_token: str = Field(default="", repr=False, description="token with which commands call the desk")
+    session_idle_s: int = Field(default=3600, ge=60, description="a login ends this long after its last sign of life")
+    session_max_s: int = Field(default=50_400, ge=60, description="a login ends this long after it began: a long shift")
+    oidc_issuer: str | None = Field(default=None, description="identity provider; its discovery document is below it")
+    oidc_client_id: str = ""
+    oidc_client_secret: str = Field(default="", repr=False)
+    oidc_role_claim: str = Field(default="groups", description="claim whose values are looked up in oidc_roles")
+    oidc_roles: dict[str, str] = Field(
+        default_factory=dict, description="value of the claim -> role, or partner:ID; the first that fits"
+    )
     grafana_url: str | None = None
     partners_file: Path = PACKAGE_ROOT / "schemas" / "partners.yml"
     oncall_file: Path = PACKAGE_ROOT / "schemas" / "oncall.yml"

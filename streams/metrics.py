@@ -71,3 +71,52 @@ class Metrics:
             for sample in metric.samples
             if not sample.name.endswith(("_bucket", "_created"))
         ]
+
+
+class LifecycleMetrics(Metrics):
+    """What the lifecycle worker counts besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        registry = self.registry
+        self.states = Gauge(
+            "tocsin_lifecycle_alerts", "Alerts known, by state and priority", ("state", "priority"), registry=registry
+        )
+        self.actions = Counter("tocsin_lifecycle_actions_total", "Actions by verb", ("verb",), registry=registry)
+        self.commands_refused = Counter(
+            "tocsin_lifecycle_commands_refused_total", "Commands refused, by verb", ("verb",), registry=registry
+        )
+        self.broken_records = Counter(
+            "tocsin_lifecycle_broken_records_total", "Records that could not be used", ("topic",), registry=registry
+        )
+        self.pending_notifications = Gauge(
+            "tocsin_notifications_pending",
+            "Notifications that are due and neither sent nor given up",
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "tocsin_notifications_total", "Notifications settled, by outcome", ("outcome",), registry=registry
+        )
+        self.deliveries = Counter(
+            "tocsin_deliveries_total", "Attempts to deliver", ("channel", "outcome"), registry=registry
+        )
+        self.nobody_on_call = Counter(
+            "tocsin_nobody_on_call_total", "Steps of a policy at which nobody was on call", registry=registry
+        )
+        self.config_refused = Counter(
+            "tocsin_config_refused_total",
+            "Changes of a configuration file that were no use",
+            ("file",),
+            registry=registry,
+        )
+        self.rows_waiting = Gauge(
+            "tocsin_lifecycle_rows_waiting", "Effects that ClickHouse does not have yet", registry=registry
+        )
+        self.watchdog_age_seconds = Gauge(
+            "tocsin_watchdog_age_seconds", "Since the watchdog alert last came through the lifecycle", registry=registry
+        )
+        self.watchdog_notified_age_seconds = Gauge(
+            "tocsin_watchdog_notified_age_seconds",
+            "Since a notification of the watchdog was last sent, or since the start",
+            registry=registry,
+        )

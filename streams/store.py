@@ -20,8 +20,16 @@ from schemas.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def connect(settings: Settings, *, reader: bool = False, database: str | None = None) -> Client:
-    """A client of the store; ``reader`` takes the read-only user.
+def connect(
+    settings: Settings,
+    *,
+    reader: bool = False,
+    database: str | None = None,
+    connect_s: int = 5,
+    read_s: int = 60,
+) -> Client:
+    """A client of the store; ``reader`` takes the read-only user. It waits ``connect_s`` seconds for a connection and
+    ``read_s`` for an answer; whole seconds.
 
     Raises:
         clickhouse_connect.driver.exceptions.Error: no answer, or user and password refused.
@@ -38,8 +46,8 @@ def connect(settings: Settings, *, reader: bool = False, database: str | None = 
         autogenerate_session_id=False,
         # The HTTP client handles each byte in Python: a third of them costs less, although ClickHouse has more to do.
         compress="lz4",
-        connect_timeout=5,
-        send_receive_timeout=60,
+        connect_timeout=connect_s,
+        send_receive_timeout=read_s,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -24,6 +24,7 @@ from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
 
 MIB: Final = 1_048_576
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 MAX_RULES_BYTES: Final = 8 * MIB
 """Of one record of ``rules.v1``, which holds a whole rule set."""
@@ -66,6 +67,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     quarantine = {**stream, "retention.ms": str(30 * DAY_MS), "max.message.bytes": str(16 * MIB)}
     signals = {**stream, "retention.ms": str(7 * DAY_MS), "max.message.bytes": str(4 * MIB)}
     alerts = {**stream, "cleanup.policy": "compact", "max.message.bytes": str(12 * MIB)}
+    # The last segment is never compacted; a small one keeps what a new owner has to read short.
+    state = {**alerts, "segment.bytes": str(64 * MIB), "segment.ms": str(HOUR_MS)}
     count = settings.topic_partitions
     return [
         *(TopicSpec(topic_of(family), count, events) for family in FAMILIES),
@@ -75,7 +78,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(ALERTS_TOPIC, 1, alerts),
         TopicSpec(COMMANDS_TOPIC, 1, signals),
         TopicSpec(ACTIONS_TOPIC, 1, quarantine),
-        TopicSpec(LIFECYCLE_TOPIC, 1, alerts),
+        TopicSpec(LIFECYCLE_TOPIC, 1, state),
         # Same partitions as the signals: a partition's state lies in the partition of the same number.
         TopicSpec(STATE_TOPIC, count, alerts),
         # One partition: what is in force is the last that was said.
@@ -120,6 +123,29 @@ def ensure_topics(settings: Settings, specs: list[TopicSpec] | None = None) -> l
             action: Literal["changed", "unchanged"] = "changed" if details else "unchanged"
             changes[spec.name] = TopicChange(spec.name, action, partitions, "; ".join(details))
     return [changes[spec.name] for spec in wanted]
+
+
+def refuse_partitions(bootstrap: str, names: Iterable[str]) -> None:
+    """See that each of these topics that is there has one partition. Blocks; without a broker it says nothing, as
+    whoever needs one waits for it.
+
+    Raises:
+        TopicError: one has more, as in an installation that an older version made.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 2})
+    try:
+        existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except KafkaException:
+        return
+    for name in names:
+        count = len(existing[name].partitions) if name in existing else 1
+        if count > 1:
+            raise TopicError(
+                f"topic {name} on {bootstrap} has {count} partitions and needs exactly one, so that one worker sees "
+                "all of it in order; an older version made it. Partitions are never taken away: stop the workers, "
+                f"delete the topic (kafka-topics.sh --bootstrap-server {bootstrap} --delete --topic {name}) and run "
+                "'tocsin up', which makes it anew. ClickHouse keeps all that was on it."
+            )
 
 
 def _create(admin: AdminClient, specs: list[TopicSpec], replicas: int, where: str) -> list[tuple[TopicSpec, bool]]:

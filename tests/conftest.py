@@ -39,12 +39,13 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One real platform for the session: Kafka, registry, ClickHouse, one ingest and one correlation worker.
+    """One real platform for the session: Kafka, registry, ClickHouse, one worker of each kind.
 
-    Its partners file is a copy, to which a test may add.
+    Its partners and its on-call file are copies, which a test may change.
     """
     data_dir = tmp_path_factory.mktemp("platform")
-    partners = data_dir / "partners.yml"
-    shutil.copyfile(Settings().partners_file, partners)
-    with running_stack(data_dir, partners_file=partners) as running:
+    files = {name: data_dir / getattr(Settings(), name).name for name in ("partners_file", "oncall_file")}
+    for name, path in files.items():
+        shutil.copyfile(getattr(Settings(), name), path)
+    with running_stack(data_dir, **files) as running:
         yield running

@@ -8,6 +8,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -47,6 +48,16 @@ def records(values: list[bytes]) -> PartitionBatch:
         for n, value in enumerate(values)
     ]
     return PartitionBatch(found, topic_of(FAMILY), 0)
+
+
+def test_partners_may_give_their_events_the_same_id() -> None:
+    header = pa.StructArray.from_arrays(
+        [pa.array(["e1", "e1", "e2"]), pa.array(["a", "b", "a"])], ["event_id", "partner"]
+    )
+    origin: Any = SimpleNamespace(partitions=np.array([0, 3, 1]))
+    events: Any = SimpleNamespace(header=header)
+    matches: Any = [(None, np.array([0, 1])), (None, np.array([1]))]
+    assert module._partitions(events, matches, origin) == {("a", "e1"): 0, ("b", "e1"): 3}
 
 
 def test_a_clean_batch_is_stored_whole() -> None:
