@@ -30,6 +30,7 @@ runner = CliRunner()
         ["bench"],
         ["doctor"],
         ["topics"],
+        ["accounts", "add"],
         ["migrate"],
     ],
 )
