@@ -96,14 +96,14 @@ _COLUMNS: Final = (
 )
 
 
-def connect(settings: Settings, *, reader: bool = True) -> Client:
+def connect(settings: Settings, *, reader: bool = True, connect_s: int = 5, read_s: int = 60) -> Client:
     """A client of the store; with ``reader`` as the user who cannot write.
 
     Raises:
         StoreAwayError: it does not answer.
     """
     try:
-        client: Client = clickhouse.connect(settings, reader=reader)
+        client: Client = clickhouse.connect(settings, reader=reader, connect_s=connect_s, read_s=read_s)
     except (ClickHouseError, OSError) as error:
         raise StoreAwayError(_away(settings, error)) from error
     return client

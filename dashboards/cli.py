@@ -1,4 +1,4 @@
-"""``tocsin dashboards``: build the Grafana dashboard from code, and check that its queries run."""
+"""``tocsin dashboards``: build the Grafana dashboard from code, check that its queries run, picture the watch desk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dashboards.grafana import check as grafana_check
 from schemas.settings import Settings
 from streams import store as clickhouse
 
-app = typer.Typer(help="Grafana dashboards as code.", no_args_is_help=True)
+app = typer.Typer(help="Grafana dashboards as code, and pictures of the watch desk.", no_args_is_help=True)
 
 
 @app.command()
@@ -62,6 +62,26 @@ def check(
         Console().print(_table(outcomes))
     if any(outcome.errors for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def screenshot(
+    file: Annotated[Path, typer.Argument(metavar="FILE.png", help="Where the picture of the queue goes.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the running platform (.tocsin).")] = None,
+) -> None:
+    """Take a picture of the running watch desk's queue, and of an alert beside it (FILE-alert.png).
+
+    Needs Playwright (pip install playwright) and a Chromium. Looks through an account that exists only meanwhile.
+    """
+    from dashboards.screenshot import ScreenshotError, take  # the desk's libraries only where they are needed
+
+    try:
+        taken = take(Settings.load(data_dir), file)
+    except ScreenshotError as error:
+        typer.echo(f"No picture: {error}", err=True)
+        raise typer.Exit(2) from error
+    for path in taken:
+        typer.echo(f"{path} written.")
 
 
 def _table(outcomes: list[grafana_check.Outcome]) -> Table:

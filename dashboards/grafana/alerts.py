@@ -57,7 +57,7 @@ def _link() -> list[Json]:
     return [
         {
             "title": "Open the alert with its evidence",
-            "url": "${web}/alerts/${__data.fields.alert_id:percentencode}",
+            "url": "${desk}/alerts/${__data.fields.alert_id:percentencode}",
             "targetBlank": True,
         }
     ]
@@ -109,7 +109,7 @@ ORDER BY time""",
 
 
 def alert_table(place: Place) -> Panel:
-    """Newest alerts with story, partners and a link to the web page."""
+    """Newest alerts with story, partners and a link to the watch desk."""
     coloured = {"custom__cellOptions": {"type": "color-text"}, "custom__displayMode": "color-text"}
     return Panel(
         kind="table",

@@ -87,9 +87,9 @@ def variables(desk_url: str) -> list[Json]:
             "hide": 0,
         },
         {
-            "name": "web",
-            "label": "Alert page",
-            "description": "Address of the page that alerts link to.",
+            "name": "desk",
+            "label": "Watch desk",
+            "description": "Address of the watch desk, to which alerts link.",
             "type": "constant",
             "query": desk_url,
             "current": _option(desk_url, desk_url, False),
@@ -117,7 +117,7 @@ def dashboard(desk_url: str = DEFAULT_DESK_URL) -> Json:
         "timepicker": {"refresh_intervals": ["5s", "10s", "30s", "1m", "5m"]},
         "annotations": {"list": []},
         "links": [
-            {"title": "Alert page", "type": "link", "icon": "external link", "url": "${web}", "targetBlank": True}
+            {"title": "Watch desk", "type": "link", "icon": "external link", "url": "${desk}", "targetBlank": True}
         ],
         "templating": {"list": variables(desk_url.rstrip("/"))},
         "panels": [render(panel, number) for number, panel in enumerate(panels(), start=1)],

@@ -11,7 +11,10 @@ from dashboards.alerts import Store
 from schemas.settings import Settings
 from tests.dashboards.engine import EngineClient, apply_schema
 
-TABLES = ("events", "alerts", "alert_evidence", "signals", "quarantine", "pipeline_metrics", "feed_minutes")
+TABLES = (
+    *("events", "alerts", "alert_evidence", "signals", "quarantine", "pipeline_metrics", "feed_minutes"),
+    *("alert_states", "alert_actions", "notifications", "silences"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,12 @@
-"""Words for times, values and conditions; the map's geometry."""
+"""Words for times, values and conditions."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dashboards import explain
-from dashboards.web.worldmap import HEIGHT, WIDTH, Point, draw, merge, view_of, world
 from schemas.alerts import Alert
 from tests.dashboards.engine import alert, evidence
 
@@ -88,35 +85,3 @@ def test_steps_of_one_event_name_it_once() -> None:
 def test_printable_shows_control_characters() -> None:
     assert explain.printable("a\x1b[31mb\u202ec\nd") == "a\\x1b[31mb\\u202ec\nd"
     assert explain.printable("Görlitz 東京") == "Görlitz 東京"
-
-
-def test_the_world_is_there() -> None:
-    names = {name for name, _ in world()}
-    assert {"Germany", "Kenya", "Ireland", "Poland"} <= names
-    assert all(-180 <= lon <= 180 and -90 <= lat <= 90 for _, rings in world() for ring in rings for lon, lat in ring)
-
-
-places = st.builds(
-    Point,
-    lat=st.floats(-90, 90),
-    lon=st.floats(-180, 180),
-    numbers=st.just((1,)),
-    name=st.text("abcdefg ", max_size=12),
-)
-
-
-@given(st.lists(places, min_size=1, max_size=6))
-def test_every_place_is_on_the_drawing(points: list[Point]) -> None:
-    drawing = draw(points)
-    assert drawing is not None
-    assert all(0 <= marker.x <= WIDTH and 0 <= marker.y <= HEIGHT for marker in drawing.markers)
-    assert sum(len(point.numbers) for point in merge(points)) == len(points)
-    assert "nan" not in drawing.trail
-
-
-def test_view_keeps_its_shape_and_no_place_gives_no_drawing() -> None:
-    view = view_of([Point(52, 13, (1,), "")])
-    assert view.west < 13 < view.east
-    assert view.south < 52 < view.north
-    assert draw([]) is None
-    assert draw([Point(float("nan"), 0, (1,), "")]) is None

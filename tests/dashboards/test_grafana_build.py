@@ -66,7 +66,7 @@ def test_provisioning_is_written_with_the_address_of_the_page(tmp_path: Path) ->
     build.write_provisioning(tmp_path, "http://10.0.0.1:9999/")
     board = json.loads((tmp_path / build.DASHBOARD_PATH).read_text())
     assert (
-        next(each for each in board["templating"]["list"] if each["name"] == "web")["query"] == "http://10.0.0.1:9999"
+        next(each for each in board["templating"]["list"] if each["name"] == "desk")["query"] == "http://10.0.0.1:9999"
     )
     source = yaml.safe_load((tmp_path / "datasources" / "tocsin.yaml").read_text())["datasources"][0]
     assert source["uid"] == DATASOURCE["uid"]

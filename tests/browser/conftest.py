@@ -1,0 +1,89 @@
+"""The watch desk on the shared platform, its people, and their tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from dashboards.desk.auth.accounts import Accounts
+from dashboards.desk.auth.permissions import ROLE_PERMISSIONS
+from deploy.parts import desk_part
+from schemas.alerts import ALERTS_TOPIC, Alert
+from tests.browser.tabs import Tab, chromium
+from tests.stack import Stack
+
+PASSWORD = "a long walk in the rain"
+PEOPLE: dict[str, tuple[Any, str | None]] = {
+    "anna": ("watch_officer", None),
+    "bruno": ("watch_officer", None),
+    "cleo": ("analyst", None),
+    "pat": ("partner", "fiu-nl"),
+    "olga": ("oversight", None),
+}
+DESK = "desk"
+TabOf = Callable[[str], Tab]
+
+
+@dataclass
+class DeskSite:
+    """The running desk. ``address`` has no slash at its end."""
+
+    stack: Stack
+    address: str
+    accounts: Accounts
+
+    def publish(self, alert: dict[str, Any]) -> None:
+        """Put an alert on ``alerts.v1``, as the correlation worker would."""
+        value = Alert.model_validate(alert).model_dump_json().encode()
+        self.stack.produce(ALERTS_TOPIC, value, alert["alert_id"].encode())
+
+    def api(self, name: str) -> httpx.Client:
+        """The API as a person's token has it."""
+        role, _ = PEOPLE[name]
+        token = self.accounts.tokens.make(name, ROLE_PERMISSIONS[role], timedelta(hours=1))
+        return httpx.Client(
+            base_url=f"{self.address}/api/v1", headers={"Authorization": f"Bearer {token.secret}"}, timeout=30
+        )
+
+
+@pytest.fixture(scope="session")
+def site(stack: Stack) -> Iterator[DeskSite]:
+    """The desk as ``tocsin up`` starts it, with an account for each role."""
+    accounts = Accounts(stack.settings)
+    for name, (role, partner) in PEOPLE.items():
+        made = accounts.add(name, role, partner=partner, display=name.title())
+        accounts.change_password(name, made.password, PASSWORD, "127.0.0.1")
+    port = stack.platform.port(DESK, 8090)
+    stack.platform.add_parts([desk_part(stack.settings, port)])
+    yield DeskSite(stack, f"http://127.0.0.1:{port}", accounts)
+    stack.part(DESK).stop()
+    accounts.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Closed with its module: while it is open its event loop runs, beside which no other test has one."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def tab_of(site: DeskSite, browser: Any) -> Iterator[TabOf]:
+    """Gives a tab in which that person is logged in."""
+    tabs: list[Tab] = []
+
+    def open_tab(name: str) -> Tab:
+        tab = Tab(browser, site.address)
+        tabs.append(tab)
+        cookie = site.accounts.let_in(name, "127.0.0.1")
+        tab.context.add_cookies([{"name": "tocsin_session", "value": cookie, "url": site.address}])
+        return tab
+
+    yield open_tab
+    for tab in tabs:
+        tab.context.close()

@@ -1,0 +1,102 @@
+"""Browser tabs of people who are logged in, and everything that went wrong in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+REQUIRED = os.environ.get("TOCSIN_REQUIRE_BROWSER") == "1"
+TIMEOUT_MS = 20_000
+
+needs_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and not REQUIRED,
+        reason=f"no Chromium at {CHROMIUM}; install it (apt-get install chromium) or set CHROMIUM",
+    ),
+]
+
+
+class Tab:
+    """A tab with a session of its own. ``problems`` are errors and warnings of its console, and requests that failed;
+    ``hosts`` whom it asked."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
+        self.context.set_default_timeout(TIMEOUT_MS)
+        self.address = address
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.problems.append(f"{message.text} at {message.location.get('url')}")
+
+    def _request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob"):
+            self.hosts.add(parts.hostname or "")
+
+    def go(self, path: str) -> Any:
+        """Open a page of the desk and wait until it is connected."""
+        answer = self.page.goto(self.address + path)
+        self.page.locator(".desk-header").wait_for()
+        self.page.wait_for_function("window.socket?.connected")
+        return answer
+
+    def log_in(self, name: str, password: str) -> None:
+        """Through the form, as people do."""
+        self.page.goto(f"{self.address}/login")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.locator(".desk-header").wait_for()
+
+    def row(self, text: str) -> Any:
+        """The row of the queue with this text in it."""
+        return self.page.locator(".queue tbody tr").filter(has_text=text)
+
+    def press(self, *keys: str) -> None:
+        """Keys, one after the other."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def serious_violations(self) -> list[str]:
+        """What axe-core finds on the page that is serious or critical: rule, and where."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{each['id']}: {node['target']} {node['failureSummary']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
+    def assert_clean(self) -> None:
+        """Nothing went wrong, and nobody but the desk was asked."""
+        assert self.problems == []
+        assert self.hosts == {"127.0.0.1"}
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The machine's browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Without the sandbox, because a test run as root has none.
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
