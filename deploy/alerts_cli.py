@@ -1,4 +1,4 @@
-"""``tocsin alerts``: list alerts, show one with its evidence, explain how it came about. Reads only."""
+"""``tocsin alerts``: list alerts, show one with its evidence, explain how it came about."""
 
 from __future__ import annotations
 
@@ -36,12 +36,16 @@ from dashboards.explain import (
     steps_of,
 )
 from dashboards.palette import EXERCISE_COLOUR, LEVEL_COLOURS, LEVELS, tlp_label
+from deploy.alert_actions_cli import register
 from deploy.replay import Replayed, book_of, replay
 from schemas.alerts import Alert, Evidence
 from schemas.settings import Settings
 from streams.store import connect
 
-app = typer.Typer(help="Alerts and what they rest on.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Alerts, what they rest on, and what people do to them.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+register(app)
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -54,7 +58,7 @@ def open_store(data_dir: Path | None) -> Store:
 
 
 @contextmanager
-def _readable_errors() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Errors that a person can act on go to standard error; exit 1 for a wrong id, 2 when the store is away."""
     try:
         yield
@@ -83,7 +87,7 @@ def list_alerts(
     if level is not None and level not in LEVELS:
         raise typer.BadParameter(f"'{level}' is not a level; levels are {', '.join(LEVELS)}", param_hint="--level")
     choice = AlertFilter(None if show_all else "open", level, exercise, partner, limit)
-    with _readable_errors():
+    with readable_errors():
         rows = open_store(data_dir).alerts(choice)
     if as_json:
         typer.echo(json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False))
@@ -159,7 +163,7 @@ def show(alert_id: AlertId, as_json: AsJson = False, data_dir: DataDir = None) -
 
 def _load(alert_id: str, as_json: bool, data_dir: Path | None) -> Alert | None:
     """The alert, or ``None`` after its record went out as JSON."""
-    with _readable_errors():
+    with readable_errors():
         store = open_store(data_dir)
         full_id = store.resolve(alert_id)
         if as_json:
@@ -228,7 +232,7 @@ def explain(
 
 
 def _record(alert_id: str, data_dir: Path | None) -> dict[str, Any]:
-    with _readable_errors():
+    with readable_errors():
         store = open_store(data_dir)
         return dict(json.loads(store.record(store.resolve(alert_id)) or "{}"))
 

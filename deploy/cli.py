@@ -12,13 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from dashboards.cli import app as dashboards_app
+from deploy.accounts_cli import app as accounts_app
 from deploy.alerts_cli import app as alerts_app
 from deploy.bench_cli import bench
 from deploy.embedded.errors import PlatformError
+from deploy.export_cli import export
+from deploy.oncall_cli import app as oncall_app
 from deploy.publish_cli import publish
 from deploy.quarantine_cli import app as quarantine_app
 from deploy.rules_cli import app as rules_app
 from deploy.schemas_cli import app as schemas_app
+from deploy.silence_cli import app as silence_app
 from schemas.settings import Settings
 
 app = typer.Typer(
@@ -27,7 +31,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+alerts_app.command("export")(export)
+app.add_typer(accounts_app, name="accounts")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(silence_app, name="silence")
+app.add_typer(oncall_app, name="oncall")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(rules_app, name="rules")
 app.add_typer(schemas_app, name="schemas")
@@ -50,7 +58,9 @@ def up(
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write an account of the run.")] = None,
 ) -> None:
-    """Start Kafka, the schema registry, ClickHouse, the workers and the demo, all on loopback; Ctrl-C stops them.
+    """Start Kafka, the schema registry, ClickHouse, the workers, the watch desk and the demo, all on loopback.
+
+    Ctrl-C stops them. The first start prints the one-time password of the desk's administrator.
 
     Data stays in the data directory between runs. The first start downloads Kafka and the registry (about 210 MB)
     into a cache of your user.
@@ -99,7 +109,9 @@ def topics(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(data_dir: Annotated[Path, typer.Option()] = Path(".tocsin"), as_json: AsJson = False) -> None:
+def doctor(
+    data_dir: Annotated[Path, typer.Option(help="Folder of the platform.")] = Path(".tocsin"), as_json: AsJson = False
+) -> None:
     """Check this machine: Python, codecs, disk, memory, Java, downloads. Exit status 1 if something is wrong."""
     from deploy.embedded.doctor import examine
 

@@ -11,20 +11,22 @@ from typing import Any
 
 from rich.console import Console
 
+from dashboards.desk.auth.accounts import OneTime, first_start
+from dashboards.desk.auth.local import local_token
 from dashboards.grafana.build import write_provisioning
 from deploy.console import watch_run
 from deploy.demo.partners import STATE_FILE
 from deploy.embedded.platform import Platform
 from deploy.embedded.report import ConsoleReporter
 from deploy.observe import AlertWatch, Totals, totals
-from deploy.parts import demo_part, web_part, worker_parts
+from deploy.parts import demo_part, desk_part, worker_parts
 from deploy.prepare import prepare
 from deploy.report import demo_state, make_report, wait_until_drained
 from schemas.settings import ENDPOINTS_FILE, Settings
 from streams.store import connect
 
 REPORT_FAILED = 4
-WEB_PORT = 8090
+DESK_PORT = 8090
 
 
 def up(
@@ -52,12 +54,14 @@ def up(
         console.print("tocsin: topics, schemas and tables", highlight=False)
         if rules := prepare(settings).rules:
             console.print(f"tocsin: {rules}", highlight=False)
-        port = platform.port("web", WEB_PORT)
-        settings = platform.update_endpoints(desk_url=f"http://127.0.0.1:{port}/")
-        platform.add_parts([*worker_parts(settings), web_part(settings, port)])
+        first = first_start(settings)
+        port = platform.port("desk", DESK_PORT)
+        settings = platform.update_endpoints(desk_url=f"http://127.0.0.1:{port}/", api_token=local_token(settings))
+        platform.add_parts([*worker_parts(settings), desk_part(settings, port)])
         write_provisioning(settings.data_dir / "grafana", settings.desk_url or "")
         ready_s = time.monotonic() - started
         console.print(f"tocsin: [bold green]ready[/] in {ready_s:.1f} s", highlight=False)
+        _say_how_to_log_in(console, settings, first)
         if demo:
             (settings.data_dir / STATE_FILE).unlink(missing_ok=True)
             platform.add_parts([demo_part(settings, secrets.token_hex(3), rate, seed)])
@@ -83,6 +87,18 @@ def up(
     return 0
 
 
+def _say_how_to_log_in(console: Console, settings: Settings, first: OneTime | None) -> None:
+    console.print(f"tocsin: the watch desk is at [bold]{settings.desk_url}[/]", highlight=False)
+    if first is not None:
+        # Only here and only now: nothing else has the password.
+        console.print(
+            f"tocsin: log in as [bold]{first.name}[/] with the one-time password [bold]{first.password}[/] and choose "
+            f"your own (lost? tocsin accounts reset {first.name})",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def _report(
     console: Console, settings: Settings, since: dt.datetime, ready_s: float, watch: AlertWatch
 ) -> dict[str, Any]:
@@ -105,7 +121,7 @@ def _published(data_dir: Path) -> dict[str, int]:
 
 def _addresses(settings: Settings) -> list[tuple[str, str]]:
     return [
-        ("alerts", settings.desk_url or ""),
+        ("watch desk", settings.desk_url or ""),
         ("ClickHouse", f"{settings.clickhouse_url} (users and passwords: {settings.data_dir / ENDPOINTS_FILE})"),
         ("registry", settings.registry_url),
         ("Kafka", settings.kafka_bootstrap),

@@ -167,8 +167,10 @@ def _stored(client: Client) -> int:
 
 def environment(settings: Settings) -> Mapping[str, str]:
     """Environment of a process that is to have these settings."""
-    named = {f"TOCSIN_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None}
-    return {**os.environ, **named}
+    values = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
+    # Lists and maps are read as JSON.
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return {**os.environ, **{f"TOCSIN_{name.upper()}": text for name, text in texts.items()}}
 
 
 def read_signals(settings: Settings) -> dict[tuple[str, str, int], int]:
