@@ -93,7 +93,7 @@ def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, 
     tab.page.locator("select[name=exercise]").select_option("exercise")
     tab.page.wait_for_url("**/?exercise=exercise")
     tab.row(drill).get_by_text("EXERCISE").wait_for()
-    assert tab.row(live).count() == 0
+    tab.row(live).wait_for(state="detached")
     tab.press("/")
     tab.page.keyboard.type(drill)
     tab.page.wait_for_url("**q=Case*")
