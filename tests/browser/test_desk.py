@@ -92,7 +92,7 @@ def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, 
     tab.go("/")
     tab.page.locator("select[name=exercise]").select_option("exercise")
     tab.page.wait_for_url("**/?exercise=exercise")
-    tab.row(drill).get_by_text("EXERCISE").wait_for()
+    tab.row(drill).locator(".chip.exercise").wait_for()
     tab.row(live).wait_for(state="detached")
     tab.press("/")
     tab.page.keyboard.type(drill)
