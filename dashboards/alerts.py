@@ -190,25 +190,6 @@ class Store:
         }
         return [_row(row) for row in self.rows(sql, parameters)]
 
-    def count(self, status: str | None = None) -> int:
-        """How many alerts there are, of one status or of all.
-
-        Raises:
-            StoreAwayError: no answer, or an error of the store.
-        """
-        where = "WHERE status = {status:String}" if status else ""
-        found = self.rows(f"SELECT count() AS n FROM alerts FINAL {where}", {"status": status or ""})
-        return int(found[0]["n"])
-
-    def partners(self) -> list[str]:
-        """Partners that any alert names, sorted.
-
-        Raises:
-            StoreAwayError: no answer, or an error of the store.
-        """
-        found = self.rows("SELECT DISTINCT arrayJoin(partners) AS partner FROM alerts ORDER BY partner")
-        return [str(row["partner"]) for row in found]
-
     def record(self, alert_id: str) -> str | None:
         """The latest record of one alert as it is stored (JSON); ``None`` when there is none of that id.
 

@@ -3,7 +3,6 @@ only, and whether the desk runs or not; what changes holds at once."""
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import re
@@ -25,6 +24,8 @@ from dashboards.desk.auth.database import DatabaseError
 from dashboards.desk.auth.permissions import PERMISSIONS, ROLES, Role
 from dashboards.desk.auth.tokens import TokenError
 from dashboards.explain import printable, stamp
+from deploy.ask import login_name
+from deploy.options import AsJson
 from schemas.partners import load_partners
 from schemas.settings import Settings
 from schemas.yaml_lines import ConfigError
@@ -32,7 +33,6 @@ from schemas.yaml_lines import ConfigError
 app = typer.Typer(help="Accounts and API tokens of the desk.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the platform (default .tocsin).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 RoleName = Annotated[str, typer.Option("--role", help=f"One of {', '.join(ROLES)}.")]
 Partner = Annotated[str | None, typer.Option(help="The partner whose alerts the role partner sees.")]
@@ -59,7 +59,7 @@ def _opened(data_dir: Path | None, what: str, target: str) -> Iterator[Accounts]
     access.take(
         Entry(
             at=datetime.now(UTC),
-            person=getpass.getuser(),
+            person=login_name(),
             role="operator",
             what=what,
             target=target,

@@ -5,7 +5,7 @@ Exit status 3 says that the alert's state does not allow it; standard error name
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -13,41 +13,63 @@ import typer
 
 from dashboards.alerts import Store, StoreAwayError, UnknownAlertError
 from deploy.ask import AWAY, asker, errors_for_people, new_command, tell
-from schemas.lifecycle import Action, Verdict
+from deploy.options import By, DataDir
+from schemas.durations import seconds_of
+from schemas.lifecycle import Action, Verb, Verdict
 from schemas.settings import Settings
 
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="Alert id, or the start of one.")]
-By = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Who does it (default: your login name; with an API token its owner)."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the action as JSON.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
 Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="The reason, for the alert's history.")]
 Revision = Annotated[
     int | None,
     typer.Option(metavar="N", help="Only if the alert is still at this revision: of two who act at once one wins."),
 ]
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
 
 def seconds(text: str) -> int:
-    """Seconds of ``90s``, ``30m``, ``2h``, ``1d`` or a sequence of such.
+    """Seconds of ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m``.
 
     Raises:
         typer.BadParameter: it is none.
     """
-    parts = re.findall(r"(\d+)([smhd])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"'{text}' is no duration; write 90s, 30m, 2h, 1d or 1h30m")
-    return sum(int(number) * _UNITS[unit] for number, unit in parts)
+    try:
+        return seconds_of(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no duration; write 90s, 30m, 2h, 1d or 1h30m") from None
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the group ``tocsin alerts``."""
-    for command in (ack, unack, assign, start, note, close, reopen, merge, split):
-        app.command()(command)
+    for name, command in (
+        ("ack", ack),
+        ("unack", _plain("unacknowledge", "open again", "Give an alert back: it is open, and escalates again.")),
+        ("assign", assign),
+        ("start", _plain("start", "in progress", "Say that work on an alert has begun.")),
+        ("note", note),
+        ("close", close),
+        ("reopen", _plain("reopen", "open again", "Open a closed alert again.")),
+        ("merge", merge),
+        ("split", _plain("split", "stands for itself", "Take a merged alert out again: it stands for itself.")),
+    ):
+        app.command(name)(command)
+
+
+def _plain(verb: Verb, done: str, description: str) -> Callable[..., None]:
+    """A command that needs no more than the alert."""
+
+    def command(
+        alert_id: AlertId,
+        why: Why = None,
+        revision: Revision = None,
+        by: By = None,
+        as_json: AsJson = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        _do(verb, alert_id, done, by, as_json, data_dir, {"text": why, "revision": revision})
+
+    command.__doc__ = description
+    return command
 
 
 def ack(
@@ -66,18 +88,6 @@ def ack(
     _do("acknowledge", alert_id, "acknowledged", by, as_json, data_dir, fields)
 
 
-def unack(
-    alert_id: AlertId,
-    why: Why = None,
-    revision: Revision = None,
-    by: By = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Give an alert back: it is open, and escalates again."""
-    _do("unacknowledge", alert_id, "open again", by, as_json, data_dir, {"text": why, "revision": revision})
-
-
 def assign(
     alert_id: AlertId,
     to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who is to work on it.")],
@@ -90,18 +100,6 @@ def assign(
     """Assign an alert to somebody."""
     fields = {"assignee": to, "text": why, "revision": revision}
     _do("assign", alert_id, f"assigned to {to}", by, as_json, data_dir, fields)
-
-
-def start(
-    alert_id: AlertId,
-    why: Why = None,
-    revision: Revision = None,
-    by: By = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Say that work on an alert has begun."""
-    _do("start", alert_id, "in progress", by, as_json, data_dir, {"text": why, "revision": revision})
 
 
 def note(
@@ -133,18 +131,6 @@ def close(
     _do("close", alert_id, f"closed as {verdict}", by, as_json, data_dir, fields)
 
 
-def reopen(
-    alert_id: AlertId,
-    why: Why = None,
-    revision: Revision = None,
-    by: By = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Open a closed alert again."""
-    _do("reopen", alert_id, "open again", by, as_json, data_dir, {"text": why, "revision": revision})
-
-
 def merge(
     alert_id: AlertId,
     into: Annotated[str, typer.Option("--into", metavar="ID", help="The alert that it belongs to.")],
@@ -158,18 +144,6 @@ def merge(
     target = full_id(Settings.load(data_dir), into)
     fields = {"target": target, "text": why, "revision": revision}
     _do("merge", alert_id, f"merged into {target}", by, as_json, data_dir, fields)
-
-
-def split(
-    alert_id: AlertId,
-    why: Why = None,
-    revision: Revision = None,
-    by: By = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Take a merged alert out again: it stands for itself."""
-    _do("split", alert_id, "stands for itself", by, as_json, data_dir, {"text": why, "revision": revision})
 
 
 def full_id(settings: Settings, prefix: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
@@ -37,18 +37,18 @@ from dashboards.explain import (
 )
 from dashboards.palette import EXERCISE_COLOUR, LEVEL_COLOURS, LEVELS, tlp_label
 from deploy.alert_actions_cli import register
-from deploy.replay import Replayed, book_of, replay
+from deploy.options import AsJson, DataDir
 from schemas.alerts import Alert, Evidence
 from schemas.settings import Settings
-from streams.store import connect
+
+if TYPE_CHECKING:
+    from deploy.replay import Replayed
 
 app = typer.Typer(
     help="Alerts, what they rest on, and what people do to them.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 register(app)
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="Alert id, or the start of one.")]
 
 
@@ -238,6 +238,9 @@ def _record(alert_id: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 def _replay(alert_id: str, data_dir: Path | None) -> Replayed:
+    from deploy.replay import book_of, replay  # the whole engine, which no other command here needs
+    from streams.store import connect
+
     alert = Alert.model_validate(_record(alert_id, data_dir))
     settings = Settings.load(data_dir)
     try:

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from dashboards.alerts import Store
-from deploy.alerts_cli import AlertId, DataDir, open_store, readable_errors
+from deploy.alerts_cli import AlertId, open_store, readable_errors
+from deploy.options import DataDir
 from processors.export.cap import Message, cap_alert, message_of, revision_of
 from schemas.lifecycle import AlertState
 from schemas.partners import load_partners

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.alerts import Store, StoreAwayError
+from deploy.options import AsJson, DataDir
 from processors.oncall import OnCall, Planned
 from processors.rotations import Shift
 from schemas.lifecycle import AlertState, Delivery
@@ -30,8 +31,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 At = Annotated[str | None, typer.Option("--at", help="A date or time, UTC unless it has an offset (default now).")]
 ScheduleId = Annotated[str | None, typer.Option("--schedule", help="Only this schedule.")]
 

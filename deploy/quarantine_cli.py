@@ -22,6 +22,7 @@ from rich.text import Text
 
 from dashboards.alerts import Store, StoreAwayError
 from dashboards.explain import printable, stamp
+from deploy.options import AsJson, DataDir
 from schemas.registry import Registry, RegistryError
 from schemas.settings import Settings
 from schemas.wire import NotConfluentFramed, unframe
@@ -34,8 +35,6 @@ REPLAY_BYTES: Final = 16 * 1024 * 1024
 DUMP_BYTES: Final = 512
 REPLAY_HEADER: Final = "tocsin-replay-of"
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option(help="Only records refused for this reason.")]
 Partner = Annotated[str | None, typer.Option(help="Only records of this partner.")]
 

@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from deploy.options import DataDir
 from deploy.prepare import ensure_rules_topic
 from processors.rule_check import faults
 from processors.rule_files import RuleError, load_texts, read_texts
@@ -28,7 +29,6 @@ from schemas.settings import Settings
 from streams.rulesets import End, PublishError
 from streams.topics import TopicError
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

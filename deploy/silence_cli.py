@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from rich.text import Text
 from dashboards.explain import printable
 from deploy.alert_actions_cli import seconds
 from deploy.ask import AWAY, asker, errors_for_people, login_name, new_command, tell
+from deploy.options import AsJson, By, DataDir
 from processors.lifecycle.matchers import matches
 from processors.watchdog import WATCHDOG
 from schemas.lifecycle import AlertState, Matcher, Silence
@@ -30,12 +30,6 @@ from streams.store import connect
 app = typer.Typer(help="Silences and maintenance windows.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 PREVIEW_DAYS = 7
-By = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Who does it (default: your login name; with an API token its owner)."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the running platform (default .tocsin).")]
 Matchers = Annotated[
     list[str] | None,
     typer.Argument(

@@ -264,3 +264,39 @@ def _where(evidence: Evidence) -> str:
         if evidence.place and evidence.country
         else evidence.place or evidence.country
     )
+
+
+def platform_alert(
+    rule: AlertRule,
+    alert_id: str,
+    version: int,
+    story: str,
+    started_at: dt.datetime,
+    now: dt.datetime,
+    partner: str | None = None,
+    countries: Sequence[str] = (),
+) -> Alert:
+    """An alert of the platform about itself, or about a partner's feed: no events, so no evidence. Times are aware."""
+    return Alert(
+        alert_id=alert_id,
+        version=version,
+        rule=rule,
+        kind="platform",
+        level=rule.level,
+        exercise=False,
+        tlp="GREEN",
+        confidence=100,
+        group={"partner": partner} if partner else {},
+        story=story,
+        partners=[partner] if partner else [],
+        families=[],
+        countries=list(countries),
+        places=[],
+        first_event_at=started_at,
+        last_event_at=started_at,
+        published_at=now,
+        created_at=now,
+        updated_at=now,
+        evidence_total=0,
+        evidence=[],
+    )

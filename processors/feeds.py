@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from processors.alerts import NAMESPACE
+from processors.alerts import NAMESPACE, platform_alert
 from schemas.alerts import Alert, AlertRule
 from schemas.lifecycle import AlertState
 from schemas.partners import Partner, Partners
@@ -202,30 +202,9 @@ def _alert(
     rule_id: str, partner: Partner | None, started_at: dt.datetime, now: dt.datetime, story: str, partner_id: str = ""
 ) -> Alert:
     name = partner.id if partner else partner_id
-    rule = _RULES[rule_id]
-    return Alert(
-        alert_id=feed_alert_id(rule_id, name, started_at),
-        version=1,
-        rule=rule,
-        kind="platform",
-        level=rule.level,
-        exercise=False,
-        tlp="GREEN",
-        confidence=100,
-        group={"partner": name},
-        story=story,
-        partners=[name],
-        families=[],
-        countries=[partner.country] if partner else [],
-        places=[],
-        first_event_at=started_at,
-        last_event_at=started_at,
-        published_at=now,
-        created_at=now,
-        updated_at=now,
-        evidence_total=0,
-        evidence=[],
-    )
+    countries = [partner.country] if partner else []
+    alert_id = feed_alert_id(rule_id, name, started_at)
+    return platform_alert(_RULES[rule_id], alert_id, 1, story, started_at, now, name, countries)
 
 
 def _retracted(known: Known, partner: Partner | None, now: dt.datetime) -> Alert:

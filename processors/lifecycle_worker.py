@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from processors.ingest_worker import Partition, sample_metrics
 from processors.lifecycle.effects import Effects
 from processors.lifecycle.engine import Lifecycle
-from processors.lifecycle.memory import identifier
+from processors.lifecycle.orders import answer_to
 from processors.lifecycle_read import alerts_in, commands_in
 from processors.lifecycle_store import OUTBOX_PREFIX, Note, RowWriter
 from processors.notifier import Notifier, Settled
@@ -30,7 +30,7 @@ from processors.oncall import OnCall
 from processors.reloaded import Reloaded
 from processors.watchdog import WATCHDOG_ID, WATCHDOG_KEY, Watchdog
 from schemas.alerts import ALERTS_TOPIC, Alert
-from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC, Action, Command, Delivery
+from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC, Command, Delivery
 from schemas.oncall import load_oncall
 from schemas.settings import Settings
 from streams.batching import PartitionBatch, Record
@@ -148,7 +148,8 @@ class LifecycleWorker:
             self.metrics.broken_records.labels(topic).inc()
             log.exception("left out: %s", what.command_id if isinstance(what, Command) else what.alert_id)
             if isinstance(what, Command):
-                effects.actions.append(_refused(what, now))
+                reason = "internal error: see the worker's log"
+                effects.actions.append(answer_to(what, now, accepted=False, reason=reason))
             return False
         return True
 
@@ -296,21 +297,6 @@ class LifecycleWorker:
 
     def close(self) -> None:
         self.outbox.close()
-
-
-def _refused(command: Command, now: dt.datetime) -> Action:
-    return Action(
-        action_id=identifier("command", command.command_id),
-        command_id=command.command_id,
-        alert_id=command.alert_id,
-        verb=command.verb,
-        by=command.by,
-        via=command.via,
-        at=now,
-        accepted=False,
-        reason="internal error: see the worker's log",
-        text=command.text,
-    )
 
 
 def _parts(inputs: Iterator[Alert] | Iterator[Command], size: int) -> Iterator[list[Alert | Command]]:

@@ -12,7 +12,7 @@ import uuid
 
 from pydantic import BaseModel, ConfigDict
 
-from processors.alerts import NAMESPACE
+from processors.alerts import NAMESPACE, platform_alert
 from processors.lifecycle.groups import WATCHDOG_TAG
 from processors.oncall import WatchdogDuty
 from schemas.alerts import Alert, AlertRule
@@ -85,34 +85,14 @@ def _notification(at: dt.datetime, duty: WatchdogDuty) -> Notification:
 
 def watchdog_alert(now: dt.datetime) -> Alert:
     """The alert that always fires; its version is the time in seconds, so that each one goes on from the last."""
-    return Alert(
-        alert_id=WATCHDOG_ID,
-        version=int(now.timestamp()),
-        rule=AlertRule(
-            id=WATCHDOG,
-            title="Watchdog",
-            version="1",
-            level="informational",
-            tags=[WATCHDOG_TAG],
-            description="Always fires. When it stops coming, alerts no longer reach those whom they are for.",
-            type="platform",
-        ),
-        kind="platform",
+    rule = AlertRule(
+        id=WATCHDOG,
+        title="Watchdog",
+        version="1",
         level="informational",
-        exercise=False,
-        tlp="GREEN",
-        confidence=100,
-        group={},
-        story="The path of alerts works: this one always fires.",
-        partners=[],
-        families=[],
-        countries=[],
-        places=[],
-        first_event_at=now,
-        last_event_at=now,
-        published_at=now,
-        created_at=now,
-        updated_at=now,
-        evidence_total=0,
-        evidence=[],
+        tags=[WATCHDOG_TAG],
+        description="Always fires. When it stops coming, alerts no longer reach those whom they are for.",
+        type="platform",
     )
+    story = "The path of alerts works: this one always fires."
+    return platform_alert(rule, WATCHDOG_ID, int(now.timestamp()), story, now, now)

@@ -103,7 +103,9 @@ class TopicBatch(list[Any]):
         for batch in batches:
             runs += [Run(each.partition, each.start + rows, each.end + rows) for each in batch.runs]
             rows += len(batch)
-        return cls(itertools.chain.from_iterable(batches), batches[0].topic, runs)
+        whole = cls(itertools.chain.from_iterable(batches), batches[0].topic, runs)
+        whole.values = list(itertools.chain.from_iterable(each.values for each in batches))
+        return whole
 
     @cached_property
     def values(self) -> list[bytes | None]:

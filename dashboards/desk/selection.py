@@ -10,7 +10,6 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlencode
 
@@ -221,8 +220,3 @@ def values_of(states: Iterable[AlertState], sees: Callable[[AlertState], bool]) 
             found["country"].update(state.countries)
             found["assignee"].update([state.assignee] if state.assignee else [])
     return {name: sorted(values) for name, values in found.items()}
-
-
-def left_s(until: datetime | None, now: datetime) -> float | None:
-    """Seconds until then, at least 0; ``None`` for never."""
-    return None if until is None else max(0.0, (until - now).total_seconds())

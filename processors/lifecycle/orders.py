@@ -47,8 +47,9 @@ def _refuse(memory: Memory, command: Command, reason: str, now: dt.datetime) -> 
     )
 
 
-def _answer(memory: Memory, command: Command, now: dt.datetime, **fields: Any) -> None:
-    action = Action(
+def answer_to(command: Command, now: dt.datetime, **fields: Any) -> Action:
+    """What becomes of a command, as a line of history: its id follows from the command."""
+    return Action(
         action_id=identifier("command", command.command_id),
         command_id=command.command_id,
         alert_id=command.alert_id,
@@ -59,6 +60,10 @@ def _answer(memory: Memory, command: Command, now: dt.datetime, **fields: Any) -
         text=command.text,
         **fields,
     )
+
+
+def _answer(memory: Memory, command: Command, now: dt.datetime, **fields: Any) -> None:
+    action = answer_to(command, now, **fields)
     memory.answer(action)
     memory.say(action)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from dashboards.alerts import Store, StoreAwayError
+from dashboards.alerts import AlertFilter, Store, StoreAwayError
 from deploy import alerts_cli
 from schemas.settings import Settings
 from tests.dashboards.engine import EngineClient, alert, evidence, put_alerts
@@ -121,4 +121,4 @@ def test_without_a_store_the_message_says_what_to_do(run: Any, tmp_path: Path, m
     )
     assert "tocsin up" in result.stderr
     with pytest.raises(StoreAwayError):
-        Store(settings).count()
+        Store(settings).alerts(AlertFilter())
