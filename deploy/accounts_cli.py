@@ -21,7 +21,7 @@ from rich.table import Table
 from dashboards.desk.auth.access_log import AccessLog, Entry
 from dashboards.desk.auth.accounts import ONE_TIME_VALID, AccountError, Accounts, OneTime
 from dashboards.desk.auth.database import DatabaseError
-from dashboards.desk.auth.permissions import PERMISSIONS, ROLES, Role
+from dashboards.desk.auth.roles import PERMISSIONS, ROLES, Role
 from dashboards.desk.auth.tokens import TokenError
 from dashboards.explain import printable, stamp
 from deploy.ask import login_name

@@ -8,7 +8,7 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from dashboards.desk.auth.permissions import Person
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import Commands, NoAnswerError
 from schemas.lifecycle import Action, Command
 

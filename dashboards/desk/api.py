@@ -16,7 +16,8 @@ from starlette.concurrency import run_in_threadpool
 
 from dashboards.desk import api_operations, api_silences, queries
 from dashboards.desk.answers import ANSWERS, By, acting, answered
-from dashboards.desk.auth.permissions import Person, requires
+from dashboards.desk.auth.permissions import requires
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import command
 from dashboards.desk.desk import Desk
 from dashboards.desk.partner_view import as_seen

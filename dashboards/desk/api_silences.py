@@ -12,7 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from dashboards.desk.answers import ANSWERS, By, acting, answered
-from dashboards.desk.auth.permissions import Person, requires
+from dashboards.desk.auth.permissions import requires
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import command
 from dashboards.desk.desk import Desk
 from dashboards.desk.scope import preview

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nicegui import Client, ui
 
-from dashboards.desk.auth.permissions import Permission, Person
+from dashboards.desk.auth.roles import Permission, Person
 from dashboards.desk.commands import NoAnswerError, command
 from dashboards.desk.desk import Desk
 from dashboards.explain import age

@@ -8,7 +8,7 @@ from pathlib import Path
 from dashboards.alerts import Store
 from dashboards.desk.auth.access_log import AccessLog
 from dashboards.desk.auth.accounts import Accounts
-from dashboards.desk.auth.permissions import Person
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import Commands
 from dashboards.desk.live import Live
 from dashboards.desk.partner_view import Eyes

@@ -9,7 +9,7 @@ from typing import Any, Final
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from dashboards.desk.auth.permissions import Person
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.frame import text
 from dashboards.desk.live import Live, Standing
 from dashboards.desk.selection import NOBODY, Choice, Selection, parse, values_of

@@ -15,7 +15,8 @@ from typing import Final, Literal, cast
 from nicegui import Client, app, ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from dashboards.desk.auth.permissions import Person, needed
+from dashboards.desk.auth.permissions import needed
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.live import Live
 from dashboards.desk.selection import is_held_back, is_watchdog

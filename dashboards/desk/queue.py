@@ -12,7 +12,8 @@ from nicegui import Client, ui
 
 from dashboards.desk import dialogs, filters, keys
 from dashboards.desk.asking import Asker
-from dashboards.desk.auth.permissions import Person, person_of
+from dashboards.desk.auth.permissions import person_of
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.frame import frame, text
 from dashboards.desk.queue_board import Board

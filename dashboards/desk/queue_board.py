@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dashboards.desk.auth.permissions import Person
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.live import Live
 from dashboards.desk.partner_view import Eyes, as_seen
 from dashboards.desk.selection import Choice, Order, Selection, order_of, sift

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from dashboards.desk.auth.accounts import Accounts
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS
 from deploy.parts import desk_part
 from schemas.alerts import ALERTS_TOPIC, Alert
 from tests.browser.tabs import Tab, chromium

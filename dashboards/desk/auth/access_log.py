@@ -20,7 +20,7 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from dashboards.desk.auth.permissions import Person, Via
+from dashboards.desk.auth.roles import Person, Via
 from schemas.settings import Settings
 from streams.store import connect
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from dashboards.desk.auth import passwords
 from dashboards.desk.auth.database import Database, database_path, digest, moment, stamp
-from dashboards.desk.auth.permissions import ROLES, Role
+from dashboards.desk.auth.roles import ROLES, Role
 from dashboards.desk.auth.sessions import Sessions
 from dashboards.desk.auth.throttle import Throttle
 from dashboards.desk.auth.tokens import Tokens

@@ -22,7 +22,8 @@ from dashboards.desk.auth.access_log import AccessLog
 from dashboards.desk.auth.accounts import Accounts
 from dashboards.desk.auth.answers import is_api, refusal, to_login
 from dashboards.desk.auth.cookies import session_of
-from dashboards.desk.auth.permissions import MEANINGS, SCOPE_KEY, Person, Visitor, needed
+from dashboards.desk.auth.permissions import SCOPE_KEY, Visitor, needed
+from dashboards.desk.auth.roles import MEANINGS, Person
 
 # Exact paths, and assets that are the same for everybody. Uploads and what pages make dynamically are not among them.
 OPEN: Final = frozenset({"/login", "/login/style.css", "/logout", "/health", "/favicon.ico"})

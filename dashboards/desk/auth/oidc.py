@@ -17,7 +17,7 @@ from authlib.integrations.starlette_client import OAuth  # type: ignore[import-u
 
 from dashboards.desk.auth.accounts import Account, AccountError, Accounts
 from dashboards.desk.auth.database import digest, stamp
-from dashboards.desk.auth.permissions import ROLES, Role
+from dashboards.desk.auth.roles import ROLES, Role
 from dashboards.desk.auth.throttle import address_key
 from schemas.settings import Settings
 

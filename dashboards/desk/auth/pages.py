@@ -17,7 +17,8 @@ from dashboards.desk.auth.answers import HERE, message, page, safe_next
 from dashboards.desk.auth.middleware import FOREIGN, PASSWORD_PAGE, address_of
 from dashboards.desk.auth.oidc import Oidc, OidcError
 from dashboards.desk.auth.passwords import MIN_LENGTH, WeakPasswordError
-from dashboards.desk.auth.permissions import PERMISSIONS, Permission, Role, Visitor, visitor_of
+from dashboards.desk.auth.permissions import Visitor, visitor_of
+from dashboards.desk.auth.roles import PERMISSIONS, Permission, Role
 
 MAX_FORM_BYTES: Final = 16_384
 HASHES_AT_ONCE: Final = 2

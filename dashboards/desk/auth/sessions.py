@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from dashboards.desk.auth.database import Database, digest, stamp
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Person
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 
 ID_BYTES: Final = 32
 SEEN_EVERY_S: Final = 30.0

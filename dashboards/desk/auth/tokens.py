@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from dashboards.desk.auth.database import Database, digest, moment, stamp
-from dashboards.desk.auth.permissions import PERMISSIONS, Permission, Person, Role, token_permissions
+from dashboards.desk.auth.roles import PERMISSIONS, Permission, Person, Role, token_permissions
 
 PREFIX: Final = "tocsin_"
 MAX_VALID: Final = timedelta(days=366)

@@ -14,7 +14,8 @@ from nicegui import Client, background_tasks, ui
 from dashboards.alerts import StoreAwayError
 from dashboards.desk import queries
 from dashboards.desk.asking import Asker
-from dashboards.desk.auth.permissions import Person, person_of
+from dashboards.desk.auth.permissions import person_of
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html

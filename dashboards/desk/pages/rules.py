@@ -16,7 +16,8 @@ from nicegui import background_tasks, ui
 
 from dashboards.alerts import Store, StoreAwayError
 from dashboards.desk import feed_queries, markup
-from dashboards.desk.auth.permissions import Person, person_of
+from dashboards.desk.auth.permissions import person_of
+from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import RuleWork
 from dashboards.desk.frame import frame, text

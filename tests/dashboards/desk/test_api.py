@@ -14,7 +14,7 @@ import pytest
 
 from dashboards.alerts import Store
 from dashboards.desk.app import create_api
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Role, token_permissions
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Role, token_permissions
 from dashboards.desk.commands import Commands
 from dashboards.desk.desk import Desk
 from schemas.lifecycle import Action, Command

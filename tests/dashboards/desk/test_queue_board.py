@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards.desk import queue_board
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Person
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 from dashboards.desk.live import Change
 from dashboards.desk.partner_view import Eyes
 from dashboards.desk.queue_board import EVERY_S, MAX_KEPT, Board

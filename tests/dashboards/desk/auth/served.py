@@ -12,7 +12,8 @@ from nicegui import ui
 from dashboards.desk.auth.access_log import AccessLog
 from dashboards.desk.auth.binding import bind_clients
 from dashboards.desk.auth.install import install_auth
-from dashboards.desk.auth.permissions import Person, current_person, person_of, requires
+from dashboards.desk.auth.permissions import current_person, person_of, requires
+from dashboards.desk.auth.roles import Person
 from schemas.settings import Settings
 
 

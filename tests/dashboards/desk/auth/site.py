@@ -18,7 +18,8 @@ from starlette.websockets import WebSocketDisconnect
 from dashboards.desk.auth.access_log import AccessLog, Entry
 from dashboards.desk.auth.accounts import Accounts
 from dashboards.desk.auth.install import install_auth
-from dashboards.desk.auth.permissions import Person, current_person, requires
+from dashboards.desk.auth.permissions import current_person, requires
+from dashboards.desk.auth.roles import Person
 from schemas.settings import Settings
 
 SOCKET = "ws://127.0.0.1:8090/_nicegui_ws/socket.io/"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dashboards.desk.auth.access_log import COLUMNS, AccessLog, Entry
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Person
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 from schemas.migrations import migrate_platform
 from schemas.settings import Settings
 from streams.store import connect

@@ -9,7 +9,8 @@ import pytest
 from nicegui import Client, core
 
 from dashboards.desk.auth import binding
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, SCOPE_KEY, Person, Visitor
+from dashboards.desk.auth.permissions import SCOPE_KEY, Visitor
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 
 
 def scope(name: str, role: Any = "watch_officer") -> dict[str, Any]:

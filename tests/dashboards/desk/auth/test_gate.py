@@ -8,7 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Person, needed
+from dashboards.desk.auth.permissions import needed
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 from tests.dashboards.desk.auth.site import ORIGIN, SECRET, SOCKET, Site, socket_refusal
 
 ACKNOWLEDGE = "/api/v1/alerts/a-1/acknowledge"

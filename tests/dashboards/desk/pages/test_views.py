@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.desk import markup
-from dashboards.desk.auth.permissions import ROLE_PERMISSIONS, Person
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 from dashboards.desk.feed_queries import Drill, Feed, QuarantineFilter, Refusals, RuleWork
 from dashboards.desk.pages import alert_view, backtest, exercises, feeds, graph, quarantine, rules
 from dashboards.desk.pages.alert import Subject
