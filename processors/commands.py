@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,21 +25,38 @@ class NoAnswerError(RuntimeError):
     sending it again. Sent again under the same ``command_id`` it takes effect once."""
 
 
+def command_producer(settings: Settings, timeout_s: float) -> Producer:
+    """A producer for commands. One that Kafka has not taken within ``timeout_s`` is given up: a request that nobody
+    waits for any longer must not be carried out minutes later."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "client.id": "tocsin-commands",
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": 0,
+            "delivery.timeout.ms": int(timeout_s * 1000),
+            "log_level": 2,
+        }
+    )
+
+
+def produce(producer: Producer, command: Command, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
+    """Queue a command for ``commands.v1``.
+
+    Raises:
+        BufferError, KafkaException: the producer does not take it.
+    """
+    key = (command.alert_id or command.silence_id or command.command_id).encode()
+    producer.produce(COMMANDS_TOPIC, command.model_dump_json().encode(), key, 0, on_delivery=on_delivery)
+
+
 class CommandSender:
     """Sends commands and waits for their actions. Blocks; not for use by several threads at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._bootstrap = settings.kafka_bootstrap
-        self._producer = Producer(
-            {
-                "bootstrap.servers": settings.kafka_bootstrap,
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 0,
-                "delivery.timeout.ms": int(SEND_TIMEOUT_S * 1000),
-                "log_level": 2,
-            }
-        )
+        self._producer = command_producer(settings, SEND_TIMEOUT_S)
         self._actions: Consumer | None = None
 
     def __enter__(self) -> Self:
@@ -61,8 +79,7 @@ class CommandSender:
             if error is not None:
                 failed.append(error.str())
 
-        key = (command.alert_id or command.silence_id or command.command_id).encode()
-        self._producer.produce(COMMANDS_TOPIC, command.model_dump_json().encode(), key, 0, on_delivery=delivered)
+        produce(self._producer, command, delivered)
         left = self._producer.flush(SEND_TIMEOUT_S + 1)
         if failed or left:
             why = failed[0] if failed else f"no answer within {SEND_TIMEOUT_S:.0f} s"

@@ -11,7 +11,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dashboards.desk.live import Live
-from schemas.lifecycle import COMMANDS_TOPIC, Action, Command, Verb, Via
+from processors.commands import command_producer, produce
+from schemas.lifecycle import Action, Command, Verb, Via
 from schemas.settings import Settings
 
 ANSWER_S: Final = 5.0
@@ -70,11 +71,9 @@ class Commands:
 
         try:
             producer = self._producer = self._producer or self._connect()
-            key = command.alert_id or command.silence_id or command.command_id
-            producer.produce(COMMANDS_TOPIC, command.model_dump_json().encode(), key, 0, on_delivery=delivered)
+            produce(producer, command, delivered)
         except (BufferError, KafkaException) as error:
             failed(str(error))
-            return
 
     async def _seen(self, action: Action) -> None:
         """Wait a moment until the state has come in too: its topic is read beside that of the actions."""
@@ -95,20 +94,6 @@ class Commands:
             producer.poll(POLL_S)
 
     def _connect(self) -> Producer:
-        producer = self._make()
+        producer = command_producer(self._settings, ANSWER_S)
         threading.Thread(target=self._poll, args=(producer,), name="commands", daemon=True).start()
         return producer
-
-    def _make(self) -> Producer:
-        return Producer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "client.id": "tocsin-desk",
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 0,
-                # A request that nobody waits for any longer must not be carried out minutes later.
-                "delivery.timeout.ms": int(ANSWER_S * 1000),
-                "log_level": 2,
-            }
-        )
