@@ -90,13 +90,11 @@ class Decoder:
         prefix = (values[0] or b"")[:PREFIX_BYTES] if values else b""
         if len(prefix) < PREFIX_BYTES or prefix[0] != MAGIC or self._writer(_schema_id(prefix)) != _Writer(None):
             return None
-        if None in values:
+        if None in values or {value[:PREFIX_BYTES] for value in values} != {prefix}:  # type: ignore[index]
             return None
-        bodies = [value.removeprefix(prefix) for value in values]  # type: ignore[union-attr]
-        sizes = list(map(len, values))  # type: ignore[arg-type]
-        if sum(sizes) - sum(map(len, bodies)) != PREFIX_BYTES * len(values) or max(sizes) > self._max_bytes:
+        if max(map(len, values)) > self._max_bytes:  # type: ignore[arg-type]
             return None
-        return bodies
+        return [value[PREFIX_BYTES:] for value in values]  # type: ignore[index]
 
     def _writer(self, schema_id: int) -> _Writer:
         known = self._writers.get(schema_id)

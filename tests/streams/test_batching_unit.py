@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import struct
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +12,17 @@ from typing import Any
 import faust
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
 from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams import batching
-from streams.batching import BatchConsumer, BatchEnd, PartitionBatch, PartitionRuns
+from streams.batching import BatchConsumer, BatchEnd, LeanRecords, LeanResult, PartitionBatch, PartitionRuns
 
 
 def record(offset: int, partition: int = 0) -> Any:
@@ -44,6 +51,61 @@ def test_aiokafka_makes_its_records_where_batching_replaces_them() -> None:
     assert "PartitionRecords(" in inspect.getsource(fetcher.Fetcher), "the fetcher no longer looks the class up by name"
     parsed = inspect.getsource(fetcher.PartitionRecords._unpack_records)
     assert "self._consumer_record(tp, record)" in parsed
+
+
+STOCK = (fetcher.PartitionRecords, fetcher.FetchResult)
+
+
+def answer(sizes: list[int]) -> bytes:
+    """A fetch's bytes: Kafka batches of these sizes, the third of each three a control batch."""
+    found, offset = b"", 0
+    for number, size in enumerate(sizes):
+        builder = DefaultRecordBatchBuilder(2, 0, int(number % 2), 1, 0, 0, 100_000)
+        for place in range(size):
+            builder.append(place, 0, b"k", b"%d" % (offset + place), [])
+        batch = builder.build()
+        batch[:8] = struct.pack(">q", offset)
+        if number % 3 == 2:
+            batch[22] |= 0x20  # attributes: a control batch, which is skipped
+            batch[17:21] = struct.pack(">I", calc_crc32c(bytes(batch[21:])))
+        found += bytes(batch)
+        offset += size
+    return found
+
+
+def turns(classes: tuple[Any, Any], data: bytes, start: int, most: list[int | None]) -> list[Any]:
+    """The offsets and values of each turn, and the position after it."""
+    records, result = classes
+    tp = TP("t", 0)
+    state = SimpleNamespace(paused=False, position=start)
+    state.consumed_to = lambda offset: setattr(state, "position", offset)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    made = result(tp, assignment=assignment, partition_records=records(
+        tp, MemoryRecords(data), [], start, None, None, True, fetcher.READ_UNCOMMITTED), backoff=0)  # fmt: skip
+    found = []
+    for each in most:
+        taken = [(one.offset, one.value) for one in made.getall(each)] if made.has_more() else []
+        found.append((taken, state.position))
+    return found
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.lists(st.none() | st.integers(1, 7), min_size=1, max_size=12),
+)
+def test_records_are_handed_on_as_aiokafka_does_it(sizes: list[int], start: int, most: list[int | None]) -> None:
+    # An answer begins with the batch that holds the offset asked for.
+    data, start = answer(sizes), min(start, sizes[0] - 1)
+    lean = turns((LeanRecords, LeanResult), data, start, most)
+    stock = turns(STOCK, data, start, most)
+    assert [each for each, _ in lean] == [each for each, _ in stock]
+    # Where a turn ends with the last record but one that is skipped, aiokafka sees it at once or with the next turn.
+    assert all(ours >= theirs for (_, ours), (_, theirs) in zip(lean, stock, strict=True))
+    behind = itertools.accumulate(len(each) for each, _ in lean)
+    everything = [offset for each, _ in turns(STOCK, data, start, [None]) for offset, _ in each]
+    for (_, position), seen in zip(lean, behind, strict=True):
+        assert not any(offset < position for offset in everything[seen:]), "a record would be skipped"
 
 
 def test_stock_faust_still_needs_the_override() -> None:
