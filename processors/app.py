@@ -31,6 +31,8 @@ from streams.topics import refuse_partitions
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
+CORRELATE_EVERY_S = 0.15
+"""A group is read and written anew with each turn that touches it, so few larger turns cost less than many."""
 
 Take = Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]]
 """Takes a batch in, with what is to be called once its effects are durable."""
@@ -46,6 +48,7 @@ def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0")
     app = batch_app(settings.ingest_group, settings, name)
     worker = IngestWorker(settings, watcher.current(), name, lambda where: _consumer(app).committed_metadata(where))
     gather = Gather(worker.handle)
+    worker.behind = lambda: gather.behind
     _wire_rules(app, worker, gather.put, TOPICS, settings, name, watcher, worker.use)
     _run_beside(app, "batches", gather.run)
     _run_beside(app, "checkpoint", worker.run_checkpoints)
@@ -60,11 +63,12 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
         RuleError: nothing is deployed, and the rule files cannot be used.
     """
     name = f"correlate-{instance}"
-    # A group is read and written anew with each batch that touches it: few larger batches cost less than many.
     app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
     worker = CorrelateWorker(settings, watcher, name)
-    # It looks at the watcher itself, before each batch.
-    _wire_rules(app, worker, worker.handle, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
+    gather = Gather(worker.handle, pause_s=CORRELATE_EVERY_S)
+    # It looks at the watcher itself, before each turn.
+    _wire_rules(app, worker, gather.put, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
+    _run_beside(app, "batches", gather.run)
     _run_beside(app, "alerts", worker.tell_waiting)
     return app
 

@@ -1,6 +1,6 @@
 """The correlation worker: signals in, situations kept, alerts told.
 
-Order for each batch: state to its topic, alerts to Kafka and ClickHouse, then the acknowledgement. State goes first so
+Order for each turn: state to its topic, alerts to Kafka and ClickHouse, then the acknowledgement. State goes first so
 that a worker which died in between still knows, on its return, every alert that it may have told; it tells the live
 ones again, under the same ids and versions.
 """
@@ -11,7 +11,8 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ from processors.sink import EvidenceKey, alert_rows, evidence_rows
 from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Alert, Signal
 from schemas.settings import Settings
 from streams.batching import PartitionBatch
+from streams.gather import Waiting
 from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.state import read_partition
@@ -125,23 +127,46 @@ class CorrelateWorker:
         """Version of the rulebook in use."""
         return self._book.version
 
-    async def handle(self, batch: PartitionBatch, ack: Callable[[], None]) -> None:
-        """Process one batch of signals and acknowledge it once its effects are durable.
+    async def handle(self, waiting: Sequence[Waiting]) -> None:
+        """Process batches of signals together and acknowledge them once their effects are durable.
 
         Raises:
             DeliveryFailedError: Kafka gave up on a record; the caller must stop the worker.
         """
         started = time.perf_counter()
-        signals, reports = self._read(batch)
-        await self._switch({each.fingerprint for each in signals})
+        waiting = [(batch, ack) for batch, ack in waiting if not batch.end.stale]
+        signals: dict[int, list[Signal]] = defaultdict(list)
+        reports: dict[int, list[Report]] = defaultdict(list)
+        for batch, _ in waiting:
+            self._read(batch, signals[batch.partition], reports[batch.partition])
+        await self._switch({each.fingerprint for found in signals.values() for each in found})
         now = dt.datetime.now(dt.UTC)
-        partition = batch.partition
-        shard = self._shards.get(partition)
-        if shard is None:
-            shard = await self._take_over(partition, now)
-        if batch.end.stale:
+        shards = {
+            partition: self._shards.get(partition) or await self._take_over(partition, now) for partition in signals
+        }
+        if any(batch.end.stale for batch, _ in waiting):
             return  # another worker may write this state by now
-        self._shards[partition] = shard
+        self._shards |= shards
+        effects = Effects()
+        for partition, shard in shards.items():
+            effects.extend(self._advance(partition, shard, signals[partition], reports[partition], now))
+        await self._outbox.delivered()
+        given_up = {partition: shard.correlator.given_up() for partition, shard in shards.items()}
+        # What a state no longer holds nobody tells again.
+        await self._tell(effects, everything=any(given_up.values()))
+        for partition, shard in shards.items():
+            self._keep(partition, given_up[partition])
+            self._pass_on(partition, shard.passed())
+            self._count(shard)
+        self.metrics.stage_seconds.labels("correlate").observe(time.perf_counter() - started)
+        for batch, ack in waiting:
+            self.metrics.batch_records.observe(len(batch))
+            ack()
+
+    def _advance(
+        self, partition: int, shard: Shard, signals: list[Signal], reports: list[Report], now: dt.datetime
+    ) -> Effects:
+        """Take signals in, then let event time go on as far as it is reported; the states go to the outbox."""
         effects = shard.correlator.add(signals, now)
         self._keep(partition, shard.correlator.changed())
         for report in reports:
@@ -154,16 +179,7 @@ class CorrelateWorker:
         for depth, low in passed.items():
             effects.extend(shard.correlator.advance(low, now, depth))
         self._keep(partition, shard.correlator.changed())
-        await self._outbox.delivered()
-        given_up = shard.correlator.given_up()
-        # What a state no longer holds nobody tells again.
-        await self._tell(effects, everything=bool(given_up))
-        self._keep(partition, given_up)
-        self._pass_on(partition, passed)
-        self._count(shard)
-        self.metrics.batch_records.observe(len(batch))
-        self.metrics.stage_seconds.labels("correlate").observe(time.perf_counter() - started)
-        ack()
+        return effects
 
     async def _switch(self, fingerprints: set[str]) -> None:
         """Go over to the rules in force, also where signals of new ones are the first that is heard of them."""
@@ -177,10 +193,8 @@ class CorrelateWorker:
         # What is still unknown is of rules that are no longer in force: not to be asked for again.
         self._known |= fingerprints
 
-    def _read(self, batch: PartitionBatch) -> tuple[list[Signal], list[Report]]:
-        """The signals, and the reports of watermarks among them."""
-        signals: list[Signal] = []
-        reports: list[Report] = []
+    def _read(self, batch: PartitionBatch, signals: list[Signal], reports: list[Report]) -> None:
+        """Add the signals, and the reports of watermarks among them."""
         for record in batch:
             value = record.value or b""
             try:
@@ -191,7 +205,6 @@ class CorrelateWorker:
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 self.metrics.broken_signals.inc()
                 log.error("%s/%d/%d is no signal: %s", batch.topic, batch.partition, record.offset, error)
-        return signals, reports
 
     def _keep(self, partition: int, states: dict[GroupKey, bytes | None]) -> None:
         for (fingerprint, text), state in states.items():

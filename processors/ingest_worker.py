@@ -65,6 +65,8 @@ class IngestWorker:
         self._restored: set[Partition] = set()
         self._processed: set[Partition] = set()
         self.rules_version = rulebook.version
+        self.behind: Callable[[], bool] = lambda: False
+        """Says whether more waits than can be handled at once."""
 
     def use(self, rulebook: Rulebook) -> None:
         """Go on under another rulebook from the next batch on; takes seconds, so it is called in a thread."""
@@ -77,7 +79,7 @@ class IngestWorker:
 
     def _checkpoints(self) -> Checkpoint:
         if self._checkpoint is None:
-            self._checkpoint = Checkpoint(self._store, self._outbox, self._flushed)
+            self._checkpoint = Checkpoint(self._store, self._outbox, self._flushed, lambda: self.behind())
         return self._checkpoint
 
     async def handle(self, waiting: Sequence[Waiting]) -> None:

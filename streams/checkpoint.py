@@ -18,12 +18,15 @@ from streams.store import Store
 
 MAX_ROWS = 100_000
 MAX_AGE_S = 1.0
+IDLE_AGE_S = 0.2
+"""Where nothing is behind: an insert costs what it costs beside its rows, but then there is time for it."""
 
 
 class Checkpoint:
     """Gathers effects of batches and flushes them by size or age, one flush at a time beside the processing.
 
-    :meth:`add` waits while twice ``max_rows`` are pending: that is the backpressure on the consumer.
+    Few large flushes cost less than many, so they may be ``max_age_s`` old while the worker is ``behind``, else
+    ``idle_age_s``. :meth:`add` waits while twice ``max_rows`` are pending: that is the backpressure on the consumer.
     """
 
     def __init__(
@@ -31,11 +34,13 @@ class Checkpoint:
         store: Store,
         outbox: Outbox,
         on_flush: Callable[[int, float], None],
+        behind: Callable[[], bool],
         max_rows: int = MAX_ROWS,
         max_age_s: float = MAX_AGE_S,
+        idle_age_s: float = IDLE_AGE_S,
     ) -> None:
-        self._store, self._outbox, self._on_flush = store, outbox, on_flush
-        self._max_rows, self._max_age_s = max_rows, max_age_s
+        self._store, self._outbox, self._on_flush, self._behind = store, outbox, on_flush, behind
+        self._max_rows, self._max_age_s, self._idle_age_s = max_rows, max_age_s, idle_age_s
         self._tables: dict[str, list[pa.Table]] = defaultdict(list)
         self._acks: list[Callable[[], None]] = []
         self._rows = 0
@@ -63,7 +68,9 @@ class Checkpoint:
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._acks)
-            while self._rows < self._max_rows and self._age() < self._max_age_s:
+            while self._rows < self._max_rows and self._age() < (
+                self._max_age_s if self._behind() else self._idle_age_s
+            ):
                 await asyncio.sleep(0.02)
             await self.flush()
 

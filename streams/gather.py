@@ -1,12 +1,14 @@
 """Between a stream and its worker: all batches of a topic that wait are worked on as one.
 
 What a batch costs beside its records is a few milliseconds, so hundreds of small batches a second would fill the
-processor. An idle worker takes each batch as it comes; the more wait, the more it takes together.
+processor. An idle worker takes each batch as it comes; the more wait, the more it takes together. Where even a busy
+worker finds little waiting, a pause between two turns lets more of it gather.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -20,12 +22,21 @@ Waiting = tuple[PartitionBatch, Ack]
 
 
 class Gather:
-    """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs."""
+    """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs.
 
-    def __init__(self, handle: Callable[[list[Waiting]], Awaitable[None]], max_joined: int = MAX_JOINED) -> None:
-        self._handle, self._max_joined = handle, max_joined
+    From the beginning of one turn to that of the next at least ``pause_s`` seconds go by.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[list[Waiting]], Awaitable[None]],
+        max_joined: int = MAX_JOINED,
+        pause_s: float = 0.0,
+    ) -> None:
+        self._handle, self._max_joined, self._pause_s = handle, max_joined, pause_s
         self._waiting: deque[Waiting] = deque()
         self._records = 0
+        self._crowded = self._handling = False
         self._changed = asyncio.Condition()
 
     async def put(self, batch: PartitionBatch, ack: Ack) -> None:
@@ -38,14 +49,25 @@ class Gather:
 
     async def run(self) -> None:
         """Hand on for ever; an exception of ``handle`` ends it."""
+        begun = -self._pause_s
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._waiting)
+            await asyncio.sleep(max(begun + self._pause_s - time.monotonic(), 0.0))
             await self._until_no_more_comes()
+            begun = time.monotonic()
             async with self._changed:
                 taken = self._take()
                 self._changed.notify_all()
+            self._crowded = sum(len(batch) for batch, _ in taken) >= self._max_joined // 4
+            self._handling = True
             await self._handle(taken)
+            self._handling = False
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waited lately that what comes is handled later than it could be."""
+        return self._crowded and (self._handling or bool(self._waiting))
 
     async def _until_no_more_comes(self) -> None:
         """The stream hands over one batch each time the event loop comes round."""
