@@ -44,10 +44,10 @@ def main() -> int:
     except TopicError as error:
         print(error, file=sys.stderr)
         return 2
-    # A fetch makes ten thousands of record objects that die together: looking for cycles among them finds none.
-    # The thread that fetches is pure Python: each time that native code gives the lock back for a moment, which decoding
-    # and matching do hundreds of times for a batch, the default of 5 ms would let it run on for so long.
+    # The thread that fetches is Python: each time that native code gives the lock back for a moment, which decoding and
+    # matching do hundreds of times for a batch, the default of 5 ms would let it run on for so long.
     sys.setswitchinterval(0.0005)
+    # A fetch makes ten thousands of record objects that die together: looking for cycles among them finds none.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     faust.Worker(app, loglevel="INFO", quiet=True, redirect_stdouts=False).execute_from_commandline()

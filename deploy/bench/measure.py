@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 WARM_UP_SHARE = 0.1
-POLL_S = 0.1
+POLL_S = 0.2
 TREE_EVERY_S = 1.0
 """How often processes are asked for children: it means reading all of /proc."""
 

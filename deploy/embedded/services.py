@@ -22,6 +22,8 @@ MAX_MESSAGE_BYTES = 16 * MIB
 # Quiet the warnings of Java 25 about what Kafka's and Netty's native parts do; no files in /tmp for jstat.
 _JVM = [
     "-XX:+UseSerialGC",
+    # Two cores are shared with everything else: the second compiler would take seconds of them at each start.
+    "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
     "--enable-native-access=ALL-UNNAMED",
@@ -174,7 +176,7 @@ def registry(folder: Path, files: Installation, port: int, management_port: int)
     return Part(
         name="registry",
         # One compiler: it starts twice as cheaply, and answers a few requests a minute.
-        argv=[java(), "-Xms32m", "-Xmx192m", "-XX:TieredStopAtLevel=1", *_JVM,
+        argv=[java(), "-Xms32m", "-Xmx192m", *_JVM,
               *(f"-D{name}={value}" for name, value in options.items()),
               "-jar", str(files.registry_home / "quarkus-run.jar")],
         cwd=folder,
