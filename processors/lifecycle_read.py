@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from schemas.alerts import Alert
 from schemas.lifecycle import Command
-from streams.batching import PartitionBatch, Record
+from streams.batching import PartitionBatch
+from streams.records import Record
 
 Refuse = Callable[[Record, str], None]
 """Told the record and what is wrong with it."""

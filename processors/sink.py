@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from processors.fields import EventBatch
 from processors.signals import Origin
 from schemas.alerts import Alert, Signal
-from streams.batching import Record, TopicBatch
+from streams.batching import TopicBatch
+from streams.records import Record
 from streams.refusal import Refusal
 
 _MS = pa.timestamp("ms", tz="UTC")

@@ -2,7 +2,7 @@
 
 What a batch costs beside its records is a few milliseconds, so hundreds of small batches a second would fill the
 processor. An idle worker takes each batch as it comes; the more wait, the more it takes together. Where even a busy
-worker finds little waiting, a pause between two turns lets more of it gather.
+worker finds little waiting, a rest after each turn lets more of it gather.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from streams.batching import PartitionBatch
 
 MAX_JOINED = 20_000
 """Records that are worked on together: bounds memory, and how long the event loop is held."""
+MAX_REST_S = 0.4
 
 Ack = Callable[[], None]
 Waiting = tuple[PartitionBatch, Ack]
@@ -24,16 +25,16 @@ Waiting = tuple[PartitionBatch, Ack]
 class Gather:
     """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs.
 
-    From the beginning of one turn to that of the next at least ``pause_s`` seconds go by.
+    After a turn it rests ``rests`` times as long as that took, at most ``MAX_REST_S`` seconds.
     """
 
     def __init__(
         self,
         handle: Callable[[list[Waiting]], Awaitable[None]],
         max_joined: int = MAX_JOINED,
-        pause_s: float = 0.0,
+        rests: float = 0.0,
     ) -> None:
-        self._handle, self._max_joined, self._pause_s = handle, max_joined, pause_s
+        self._handle, self._max_joined, self._rests = handle, max_joined, rests
         self._waiting: deque[Waiting] = deque()
         self._records = 0
         self._crowded = self._handling = False
@@ -49,11 +50,11 @@ class Gather:
 
     async def run(self) -> None:
         """Hand on for ever; an exception of ``handle`` ends it."""
-        begun = -self._pause_s
+        rested_at = 0.0
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._waiting)
-            await asyncio.sleep(max(begun + self._pause_s - time.monotonic(), 0.0))
+            await asyncio.sleep(max(rested_at - time.monotonic(), 0.0))
             await self._until_no_more_comes()
             begun = time.monotonic()
             async with self._changed:
@@ -63,6 +64,8 @@ class Gather:
             self._handling = True
             await self._handle(taken)
             self._handling = False
+            ended = time.monotonic()
+            rested_at = ended + min(self._rests * (ended - begun), MAX_REST_S)
 
     @property
     def behind(self) -> bool:

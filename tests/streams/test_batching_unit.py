@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import batching
-from streams.batching import BatchConsumer, BatchEnd, LeanRecords, LeanResult, PartitionBatch, PartitionRuns
+from streams.batching import BatchConsumer, BatchEnd, PartitionBatch, PartitionRuns
+from streams.records import LeanRecords, LeanResult
 
 
 def record(offset: int, partition: int = 0) -> Any:

@@ -67,6 +67,44 @@ async def test_no_more_waits_than_is_allowed_and_nothing_overtakes() -> None:
     running.cancel()
 
 
+async def test_a_worker_rests_in_proportion_to_its_turn_and_takes_what_came_meanwhile() -> None:
+    taken: list[int] = []
+
+    async def handle(waiting: list[Waiting]) -> None:
+        taken.append(len(waiting))
+        await asyncio.sleep(0.05)
+
+    gather = Gather(handle, rests=2.0)
+    running = asyncio.create_task(gather.run())
+    for first in range(8):
+        await gather.put(batch("a", 0, first), lambda: None)
+        await asyncio.sleep(0.012)
+    while sum(taken) < 8:
+        await asyncio.sleep(0.01)
+    # A turn and its rest take 0.15 s, all puts 0.1 s where nothing else fills the machine; without rests it is 0.05 s.
+    assert taken[0] == 1
+    assert len(taken) <= 3
+    running.cancel()
+
+
+async def test_it_is_behind_while_much_waits_or_is_worked_on() -> None:
+    worker = Worker()
+    gather = Gather(worker.handle, max_joined=8)
+    running = asyncio.create_task(gather.run())
+    await gather.put(batch("a", 0, 0), lambda: None)
+    await asyncio.sleep(0.01)
+    assert not gather.behind
+    await gather.put(batch("a", 0, 1, 4), lambda: None)
+    worker.go.set()
+    worker.go = asyncio.Event()
+    await asyncio.sleep(0.01)
+    assert gather.behind
+    worker.go.set()
+    await asyncio.sleep(0.01)
+    assert not gather.behind
+    running.cancel()
+
+
 async def test_an_error_of_the_worker_ends_it() -> None:
     async def fail(waiting: list[Waiting]) -> None:
         raise ValueError(waiting[0][0].topic)
