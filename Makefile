@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Three processes, also on two processors: the shared platform, platforms of a test's own, and what needs none. The
+# first two mostly wait (tests/conftest.py makes the groups).
+BESIDE := --numprocesses 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint audit format bench lock clean
@@ -27,7 +30,7 @@ run: $(STAMP) ## start the whole platform with the demo partners; ARGS="--help" 
 	@$(BIN)/tocsin up $(ARGS)
 
 test: $(STAMP) ## run every test; ARGS="tests/processors -k window" narrows it
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),$(BESIDE))
 
 lint: $(STAMP) ## format check, lint and strict types
 	@$(BIN)/ruff format --check .
@@ -44,9 +47,12 @@ format: $(STAMP) ## format and fix what can be fixed
 bench: $(STAMP) ## measure throughput beside a plain Faust agent; ARGS="--events 500000 --rules 100"
 	@$(BIN)/tocsin bench $(ARGS)
 
-lock: ## make requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-emit-index-url --no-annotate --quiet
+
+lock: ## make requirements.lock anew from pyproject.toml, and from it the part that servers get
+	@$(COMPILE) --extra dev --output-file requirements.lock
+	@$(COMPILE) --constraints requirements.lock --output-file deploy/requirements.lock
 
 clean: ## remove the environment and caches; data in .tocsin stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

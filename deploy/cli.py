@@ -11,37 +11,52 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dashboards.cli import app as dashboards_app
-from deploy.accounts_cli import app as accounts_app
-from deploy.alerts_cli import app as alerts_app
-from deploy.bench_cli import bench
 from deploy.embedded.errors import PlatformError
-from deploy.export_cli import export
-from deploy.oncall_cli import app as oncall_app
-from deploy.publish_cli import publish
-from deploy.quarantine_cli import app as quarantine_app
-from deploy.rules_cli import app as rules_app
-from deploy.schemas_cli import app as schemas_app
-from deploy.silence_cli import app as silence_app
+from deploy.lazy import Later, lazy_group
 from schemas.settings import Settings
 
+LATER = {
+    "publish": Later(
+        "deploy.publish_cli",
+        "publish",
+        "Publish the events of a file. Every line is either sent or refused with a reason; refused lines are kept.",
+    ),
+    "accounts": Later("deploy.accounts_cli", "app", "Accounts and API tokens of the desk."),
+    "alerts": Later(
+        "deploy.alerts_cli", "app", "Alerts, what they rest on, and what people do to them.", ("deploy.export_cli",)
+    ),
+    "silence": Later("deploy.silence_cli", "app", "Silences and maintenance windows."),
+    "oncall": Later("deploy.oncall_cli", "app", "Who is on call, and who is told of what."),
+    "quarantine": Later("deploy.quarantine_cli", "app", "Refused records."),
+    "rules": Later("deploy.rules_cli", "app", "Sigma rules: check, test, run on files, back-test, deploy."),
+    "schemas": Later("deploy.schemas_cli", "app", "Check and export the event contracts (Avro schemas)."),
+    "dashboards": Later("dashboards.cli", "app", "Grafana dashboards as code, pictures and times of the watch desk."),
+    "backup": Later(
+        "deploy.backup_cli",
+        "backup",
+        "Copy a running platform into a folder: topics with offsets, tables, schema ids, accounts, configuration.",
+    ),
+    "restore": Later(
+        "deploy.backup_cli",
+        "restore",
+        "Put a backup onto an empty platform whose workers do not run.",
+    ),
+    "deploy": Later(
+        "deploy.deploy_cli", "app", "Tocsin on servers of your own: containers on one machine, or a cluster."
+    ),
+    "bench": Later(
+        "deploy.bench_cli",
+        "bench",
+        "Measure events per second from Kafka to stored, matched and correlated, beside plain Faust and Quix Streams.",
+    ),
+}
 app = typer.Typer(
     help="Tocsin: alerts on patterns that no single agency sees. Start with 'tocsin up'.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    cls=lazy_group(LATER),
 )
-alerts_app.command("export")(export)
-app.add_typer(accounts_app, name="accounts")
-app.add_typer(alerts_app, name="alerts")
-app.add_typer(silence_app, name="silence")
-app.add_typer(oncall_app, name="oncall")
-app.add_typer(quarantine_app, name="quarantine")
-app.add_typer(rules_app, name="rules")
-app.add_typer(schemas_app, name="schemas")
-app.add_typer(dashboards_app, name="dashboards")
-app.command()(publish)
-app.command()(bench)
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory of the platform (default .tocsin).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -6,31 +6,36 @@ import json
 import sys
 from pathlib import Path
 
-from deploy.embedded.checks import CommittedProgress, http_get
+from deploy.embedded.checks import http_get
 from deploy.embedded.part import Check, Part
 from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC
 from schemas.lifecycle import COMMANDS_TOPIC
 from schemas.registry import FAMILIES, topic_of
-from schemas.settings import Settings
+from schemas.settings import Settings, mark_path
+from streams.progress import STALL_S, CommittedProgress
 
-STALL_S = 45.0
 EVENT_TOPICS = tuple(topic_of(family) for family in FAMILIES)
 WORKERS = ("ingest", "correlate", "lifecycle")
 
 
+def worker_groups(settings: Settings) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Consumer group and topics of each kind of worker."""
+    return {
+        "ingest": (settings.ingest_group, EVENT_TOPICS),
+        "correlate": (settings.correlate_group, (SIGNALS_TOPIC,)),
+        "lifecycle": (settings.lifecycle_group, (ALERTS_TOPIC, COMMANDS_TOPIC)),
+    }
+
+
 def worker_parts(settings: Settings) -> list[Part]:
-    """One worker of each kind; each is ready when it has been given partitions."""
+    """One worker of each kind; each is ready when it has been given its partitions."""
     return [worker_part(settings, kind) for kind in WORKERS]
 
 
 def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
     """A worker of ``WORKERS``; ``instance`` tells several of a kind apart. Of ``lifecycle`` one works, others wait."""
-    group, topics, needs = {
-        "ingest": (settings.ingest_group, EVENT_TOPICS, ("kafka", "registry", "clickhouse")),
-        "correlate": (settings.correlate_group, (SIGNALS_TOPIC,), ("kafka", "registry", "clickhouse")),
-        "lifecycle": (settings.lifecycle_group, (ALERTS_TOPIC, COMMANDS_TOPIC), ("kafka", "clickhouse")),
-    }[kind]
-    mark = settings.data_dir / "run" / f"{kind}-{instance}.json"
+    group, topics = worker_groups(settings)[kind]
+    mark = mark_path(settings, f"{kind}-{instance}")
     return Part(
         name=f"{kind}-{instance}",
         argv=[
@@ -43,18 +48,20 @@ def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
             "--instance",
             instance,
         ],
-        ready=_assigned(mark),
+        ready=_assigned(mark, least=0 if kind == "lifecycle" else 1),
         alive=CommittedProgress(settings.kafka_bootstrap, group, topics, STALL_S),
-        needs=needs,
+        needs=("kafka", "clickhouse") if kind == "lifecycle" else ("kafka", "registry", "clickhouse"),
         before_start=lambda: mark.unlink(missing_ok=True),
     )
 
 
-def _assigned(mark: Path) -> Check:
+def _assigned(mark: Path, least: int) -> Check:
+    """Whether the group has given the worker its partitions, ``least`` at the least: of two with one partition to share
+    one is given none, and waits."""
+
     def check() -> bool | str:
-        if not mark.is_file():
-            return "no partitions assigned yet"
-        return bool(json.loads(mark.read_text())["partitions"]) or "no partitions assigned yet"
+        given = mark.is_file() and json.loads(mark.read_text())["partitions"] >= least
+        return given or "no partitions assigned yet"
 
     return check
 

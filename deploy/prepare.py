@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from processors.rule_files import RuleError, load_texts, read_texts
 from processors.ruleset import Deployment, RuleSet, deploy, read_history
 from schemas.alerts import RULES_TOPIC
-from schemas.migrations import migrate
+from schemas.migrations import migrate_platform
 from schemas.registry import register_all
 from schemas.settings import Settings
-from streams.store import connect
 from streams.topics import ensure_topics, topic_specs
 
 
@@ -31,11 +30,7 @@ def prepare(settings: Settings) -> Prepared:
     """
     ensure_topics(settings)
     schema_ids = register_all(settings)
-    client = connect(settings)
-    try:
-        migrate(client)
-    finally:
-        client.close()
+    migrate_platform(settings)
     return Prepared(schema_ids, deploy_files(settings))
 
 

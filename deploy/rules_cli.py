@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from deploy.rules_backtest_cli import backtest
-from deploy.rules_deploy_cli import deploy, deployed
-from deploy.rules_run_cli import run
+from deploy.lazy import Later, lazy_group
 from processors import rule_tests
 from processors.patterns import is_linear
 from processors.predicates import Op, in_words, leaves
@@ -24,13 +22,32 @@ from processors.rule_lint import cost, findings
 from processors.rulebook import Correlation, Rule, Rulebook
 from schemas.settings import Settings
 
+LATER = {
+    "run": Later(
+        "deploy.rules_run_cli", "run", "Run rules over files of events and print what would alert. Needs no platform."
+    ),
+    "backtest": Later(
+        "deploy.rules_backtest_cli",
+        "backtest",
+        "Run rules over the platform's history: how many alerts they would have given, and which are new or gone.",
+    ),
+    "deploy": Later(
+        "deploy.rules_deploy_cli",
+        "deploy",
+        "Check a rule set and put it in force; every worker takes it up between two batches, without a restart.",
+    ),
+    "deployed": Later(
+        "deploy.rules_deploy_cli",
+        "deployed",
+        "List every version that was deployed, which one is in force, and which workers run it.",
+    ),
+}
 app = typer.Typer(
+    cls=lazy_group(LATER),
     help="Sigma rules: check, test, run on files, back-test, deploy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (run, backtest, deploy, deployed):
-    app.command()(command)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Rules = Annotated[Path | None, typer.Option("--rules", help="Rule file or folder (default: the shipped rules).")]
 

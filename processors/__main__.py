@@ -29,12 +29,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m processors", description=__doc__)
     parser.add_argument("worker", choices=sorted(APPS))
     parser.add_argument("--data-dir", type=Path, default=None, help="folder of the running platform")
-    parser.add_argument("--instance", default="0", help="tells workers of a group apart; keep it stable (default 0)")
+    parser.add_argument("--instance", default=None, help="tells workers of a group apart (default: the host's name)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = Settings.load(arguments.data_dir)
     try:
-        app = APPS[arguments.worker](settings, arguments.instance)
+        app = APPS[arguments.worker](settings, arguments.instance or settings.instance)
     except RuleError as error:
         print(f"rules not usable: {error}", file=sys.stderr)
         return 2

@@ -23,15 +23,17 @@ from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
 from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC
 from schemas.lifecycle import COMMANDS_TOPIC, LIFECYCLE_TOPIC
-from schemas.settings import Settings
+from schemas.settings import Settings, mark_path
 from streams.batching import BatchConsumer, BatchSchema, PartitionBatch, batch_app
 from streams.gather import Ack, Gather
+from streams.health import Health, serve
+from streams.progress import CommittedProgress
 from streams.topics import refuse_partitions
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
-CORRELATE_EVERY_S = 0.15
+CORRELATE_RESTS = 2.0
 """A group is read and written anew with each turn that touches it, so few larger turns cost less than many."""
 
 Take = Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]]
@@ -65,7 +67,7 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
     name = f"correlate-{instance}"
     app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
     worker = CorrelateWorker(settings, watcher, name)
-    gather = Gather(worker.handle, pause_s=CORRELATE_EVERY_S)
+    gather = Gather(worker.handle, rests=CORRELATE_RESTS)
     # It looks at the watcher itself, before each turn.
     _wire_rules(app, worker, gather.put, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
     _run_beside(app, "batches", gather.run)
@@ -153,7 +155,13 @@ def _wire(
     after_batch: Callable[[Mark], None],
 ) -> Mark:
     """Connect a worker with one agent for each tuple of topics; the mark that says that it runs."""
-    mark = Mark(settings.data_dir / "run" / f"{name}.json", worker.metrics.serve(settings.metrics_port))
+    watched = [topic for each in topics for topic in each]
+    health = Health(
+        lambda mine: CommittedProgress(settings.kafka_bootstrap, str(app.conf.id), watched, mine=mine),
+        lambda: worker.store.away,
+    )
+    port = serve(worker.metrics.registry, health, settings.metrics_port, settings.metrics_host)
+    mark = Mark(mark_path(settings, name), port)
 
     async def consume(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -172,6 +180,7 @@ def _wire(
     async def assigned(*arguments: Any, **_: Any) -> None:
         partitions: set[TP] = arguments[1]
         worker.partitions_assigned((each.topic, each.partition) for each in partitions)
+        health.assigned((each.topic, each.partition) for each in partitions)
         mark.write(partitions=len(partitions))
 
     app.task(sample)

@@ -115,7 +115,7 @@ class CorrelateWorker:
         self._watcher, self._book = watcher, watcher.current()
         self._known = _fingerprints(self._book)
         self._outbox = Outbox(settings.kafka_bootstrap, name)
-        self._store = Store(settings, self.metrics.store_retries.inc)
+        self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._shards: dict[int, Shard] = {}
         self._stored: set[EvidenceKey] = set()
         self._pace = Pace()
@@ -265,7 +265,7 @@ class CorrelateWorker:
         if len(self._stored) > MAX_STORED:
             self._stored.clear()
         rows = [("alert_evidence", evidence_rows(told, self._stored)), ("alerts", alert_rows(told, records))]
-        await self._store.insert(rows)
+        await self.store.insert(rows)
         await self._outbox.delivered()
         now = time.time()
         for alert in told:
@@ -282,7 +282,7 @@ class CorrelateWorker:
 
     async def sample_metrics(self, lag: Callable[[], dict[tuple[str, int], int]], every_s: float = 5.0) -> None:
         """Write the metrics to ClickHouse for ever."""
-        await sample_metrics(self.metrics, self._name, self._store, lag, every_s)
+        await sample_metrics(self.metrics, self._name, self.store, lag, every_s)
 
     def close(self) -> None:
         self._outbox.close()

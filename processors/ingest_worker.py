@@ -18,12 +18,13 @@ from schemas.alerts import QUARANTINE_TOPIC, SIGNALS_TOPIC
 from schemas.partners import load_partners
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
-from streams.batching import Record, TopicBatch
+from streams.batching import TopicBatch
 from streams.checkpoint import Checkpoint
 from streams.decode import Decoder
 from streams.gather import Waiting
 from streams.metrics import Metrics
 from streams.outbox import Headers, Outbox
+from streams.records import Record
 from streams.refusal import Refusal
 from streams.registry_cache import RegistryCache
 from streams.store import Store
@@ -49,7 +50,7 @@ class IngestWorker:
         self._schemas = RegistryCache(settings.registry_url)
         self._watermarks = Watermarks()
         self._outbox = Outbox(settings.kafka_bootstrap, name)
-        self._store = Store(settings, self.metrics.store_retries.inc)
+        self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._ingest = Ingest(
             rulebook,
             Limits(load_partners(settings.partners_file), settings.max_future_s),
@@ -79,7 +80,7 @@ class IngestWorker:
 
     def _checkpoints(self) -> Checkpoint:
         if self._checkpoint is None:
-            self._checkpoint = Checkpoint(self._store, self._outbox, self._flushed, lambda: self.behind())
+            self._checkpoint = Checkpoint(self.store, self._outbox, self._flushed, lambda: self.behind())
         return self._checkpoint
 
     async def handle(self, waiting: Sequence[Waiting]) -> None:
@@ -187,7 +188,7 @@ class IngestWorker:
 
     async def sample_metrics(self, lag: Callable[[], dict[tuple[str, int], int]], every_s: float = 5.0) -> None:
         """Write the metrics to ClickHouse for ever."""
-        await sample_metrics(self.metrics, self._name, self._store, lag, every_s)
+        await sample_metrics(self.metrics, self._name, self.store, lag, every_s)
 
     def close(self) -> None:
         self._outbox.close()
@@ -203,6 +204,7 @@ async def sample_metrics(
     """Sample ``metrics`` into ``pipeline_metrics`` every ``every_s`` seconds, for ever."""
     while True:
         await asyncio.sleep(every_s)
+        metrics.lag.clear()  # of a partition that another worker has by now
         for (topic, partition), value in lag().items():
             metrics.lag.labels(topic, str(partition)).set(value)
         await store.insert([("pipeline_metrics", metric_rows(worker, dt.datetime.now(dt.UTC), metrics.samples()))])

@@ -33,9 +33,10 @@ from schemas.alerts import ALERTS_TOPIC, Alert
 from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC, Command, Delivery
 from schemas.oncall import load_oncall
 from schemas.settings import Settings
-from streams.batching import PartitionBatch, Record
+from streams.batching import PartitionBatch
 from streams.metrics import LifecycleMetrics
 from streams.outbox import Outbox
+from streams.records import Record
 from streams.state import read_partition
 from streams.store import Store
 
@@ -65,7 +66,7 @@ class LifecycleWorker:
         self._senders, self._buckets = Senders(), Buckets()
         self._deliverer = self._delivering()
         self.outbox = Outbox(settings.kafka_bootstrap, name)
-        self.store = Store(settings, self.metrics.store_retries.inc)
+        self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._rows = RowWriter(self.store, self.outbox)
         self._notifier = Notifier(self._wake)
         self._engine: Lifecycle | None = None

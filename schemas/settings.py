@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,14 @@ class Settings(BaseSettings):
         default_factory=dict, description="value of the claim -> role, or partner:ID; the first that fits"
     )
     grafana_url: str | None = None
+    grafana_token: str = Field(default="", repr=False, description="of a service account that administrates Grafana")
+    grafana_clickhouse_url: str | None = Field(
+        default=None, description="clickhouse_url as Grafana reaches it, if that is another"
+    )
+    grafana_desk_url: str | None = Field(default=None, description="desk_url as Grafana reaches it, if that is another")
+    grafana_desk_token: str = Field(
+        default="", repr=False, description="token with which Grafana tells the desk of the platform; known to both"
+    )
     partners_file: Path = PACKAGE_ROOT / "schemas" / "partners.yml"
     oncall_file: Path = PACKAGE_ROOT / "schemas" / "oncall.yml"
     rules_path: Path = PACKAGE_ROOT / "processors" / "rules"
@@ -56,8 +65,22 @@ class Settings(BaseSettings):
     max_future_s: int = Field(default=300, ge=0, description="occurred_at may be this many seconds ahead of now")
     max_event_bytes: int = Field(default=1_048_576, ge=1024)
     allowed_lateness_s: int = Field(default=3600, ge=0)
+    cap_sender: str = Field(
+        default="tocsin.invalid",
+        description="sender of CAP messages, globally unique; the default is a name that nobody can own (RFC 2606)",
+    )
     store: bool = Field(default=True, description="write to ClickHouse; without it a bench compares what remains")
-    metrics_port: int = Field(default=0, ge=0, description="Prometheus endpoint of a worker; 0 takes a free port")
+    instance: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="tells workers of a group apart; the host's name, which a container has for itself",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="address on which a worker serves metrics and health; 0.0.0.0 for all networks"
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, description="where a worker serves metrics and health; 0 takes a free port"
+    )
 
     @classmethod
     def load(cls, data_dir: Path | None = None) -> Settings:
@@ -76,3 +99,8 @@ class Settings(BaseSettings):
             if f"TOCSIN_{name.upper()}" in os.environ and name != "data_dir":
                 known.pop(name, None)
         return cls(**known)
+
+
+def mark_path(settings: Settings, worker: str) -> Path:
+    """The file by which a worker, such as ``ingest-0``, tells others of this machine its process and its port."""
+    return settings.data_dir / "run" / f"{worker}.json"

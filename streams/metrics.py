@@ -1,8 +1,8 @@
-"""Metrics of a worker: served to Prometheus, and sampled into ClickHouse for the dashboards."""
+"""Metrics of a worker: served to Prometheus (see health.py), and sampled into ClickHouse for the dashboards."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 Sample = tuple[str, dict[str, str], float]
@@ -13,6 +13,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        # Memory, CPU and the time of the start: a start that changes is a restart, whoever restarts the process.
+        ProcessCollector(registry=registry)
         self.records = Counter("tocsin_records_total", "Records by outcome", ("family", "outcome"), registry=registry)
         self.refused = Counter(
             "tocsin_refused_total", "Refused records by partner and reason", ("partner", "reason"), registry=registry
@@ -41,6 +43,9 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.insert_seconds = Histogram(
+            "tocsin_insert_seconds", "One insert into ClickHouse", ("table",), buckets=SECONDS, registry=registry
+        )
         self.store_retries = Counter("tocsin_store_retries_total", "Inserts tried again", registry=registry)
         self.lag = Gauge("tocsin_consumer_lag", "Records not yet committed", ("topic", "partition"), registry=registry)
         self.groups = Gauge("tocsin_correlation_groups", "Live groups", registry=registry)
@@ -58,10 +63,9 @@ class Metrics:
             "tocsin_broken_signals_total", "Signals that could not be read", registry=registry
         )
 
-    def serve(self, port: int, address: str = "127.0.0.1") -> int:
-        """Serve the Prometheus endpoint in a thread; port 0 takes a free one. Returns the port."""
-        server, _ = start_http_server(port, addr=address, registry=self.registry)
-        return int(server.server_port)
+    def inserted(self, table: str, seconds: float) -> None:
+        """Note an insert that ClickHouse took."""
+        self.insert_seconds.labels(table).observe(seconds)
 
     def samples(self) -> list[Sample]:
         """Present values without histogram buckets: (name, labels, value)."""

@@ -55,11 +55,19 @@ class Store:
     """Columnar inserts, one after the other, each retried until ClickHouse has taken it.
 
     Rows carry keys under which a repeated insert has no further effect, so retrying after a lost answer is safe.
+    ``on_insert`` is told of each insert that ClickHouse took: the table, and the seconds of the attempt.
     """
 
-    def __init__(self, settings: Settings, on_retry: Callable[[], None] = lambda: None) -> None:
-        self._settings, self._on_retry = settings, on_retry
+    def __init__(
+        self,
+        settings: Settings,
+        on_retry: Callable[[], None] = lambda: None,
+        on_insert: Callable[[str, float], None] = lambda table, seconds: None,
+    ) -> None:
+        self._settings, self._on_retry, self._on_insert = settings, on_retry, on_insert
         self._client: Client | None = None
+        self.away = False
+        """Whether the last attempt to insert failed; it is being tried again."""
 
     async def insert(self, tables: Sequence[tuple[str, pa.Table]]) -> float:
         """Insert each (name, rows) pair in order; returns the seconds it took. Empty tables are left out, and all of
@@ -73,11 +81,15 @@ class Store:
     async def _insert(self, name: str, rows: pa.Table) -> None:
         delay = 0.2
         while True:
+            started = time.monotonic()
             try:
                 await asyncio.to_thread(self._insert_now, name, rows)
+                self._on_insert(name, time.monotonic() - started)
+                self.away = False
                 return
             except Exception as error:  # network, server and client errors have no common type
                 self._client = None
+                self.away = True
                 self._on_retry()
                 log.warning(
                     "insert of %d rows into %s failed, trying again in %.1f s: %s", rows.num_rows, name, delay, error

@@ -17,11 +17,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from deploy.bench.latency import ASK_EVERY_S, Generator, Watch, levels
 from deploy.bench.measure import Measured, Processes, StalledError, measure, median, running
-from deploy.embedded.checks import CommittedProgress, admin, http_get
+from deploy.embedded.checks import admin, http_get
 from deploy.parts import EVENT_TOPICS
 from deploy.prepare import deploy_files
 from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Signal
 from schemas.settings import Settings
+from streams.progress import CommittedProgress
 from streams.store import connect
 from streams.topics import ensure_topics
 

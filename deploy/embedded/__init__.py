@@ -4,7 +4,7 @@
 ``launcher`` ends it with us, ``instance`` holds the data directory, ``doctor`` looks at the machine.
 """
 
-from deploy.embedded.checks import CommittedProgress, Unresponsive
+from deploy.embedded.checks import Unresponsive
 from deploy.embedded.errors import (
     AlreadyRunningError,
     DownloadError,
@@ -17,6 +17,7 @@ from deploy.embedded.part import Part
 from deploy.embedded.platform import Platform
 from deploy.embedded.report import ConsoleReporter, Reporter, Silent
 from deploy.embedded.supervisor import Handle, State
+from streams.progress import CommittedProgress
 
 __all__ = [
     "AlreadyRunningError",

@@ -49,16 +49,26 @@ class State:
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that only the owner can read; whole or not at all. Raises OSError."""
+    write_private_text(path, json.dumps(content, indent=1, default=str))  # paths as text
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file that only the owner can read; whole or not at all. Raises OSError."""
     descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 600
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file, indent=1, default=str)  # paths as text
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(aside).replace(path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def new_cluster_id() -> str:
+    """An id of a Kafka cluster: 16 random bytes as base64url. Kafka refuses one that would be read as an option."""
+    return f"t{base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip('=')[1:]}"
 
 
 def running(data_dir: Path) -> Running | None:
@@ -149,9 +159,7 @@ class Instance:
         try:
             return State(**json.loads(path.read_text()))
         except FileNotFoundError:
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            # Kafka refuses an id that would be read as an option.
-            state = State(f"t{cluster[1:]}", {name: secrets.token_urlsafe(24) for name in ("tocsin", "reader")})
+            state = State(new_cluster_id(), {name: secrets.token_urlsafe(24) for name in ("tocsin", "reader")})
             self.save_state(state)
             return state
         except (ValueError, TypeError) as problem:

@@ -103,6 +103,7 @@ class Platform:
         if any(mark in str(self.data_dir) for mark in ":\n"):
             raise PlatformError(f"the data directory {self.data_dir!r} must not have {_PATH_LISTS} in its path")
         began = time.monotonic()
+        services.require_extra()
         self._starting = True
         try:
             self._instance.acquire(self.reporter.say)

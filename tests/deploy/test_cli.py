@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.cli import LATER, app
+from deploy.lazy import Later
 from deploy.report import percentiles
-from schemas.settings import Settings
+from deploy.rules_cli import LATER as RULES_LATER
+from schemas.settings import PACKAGE_ROOT, Settings
 
 RULES = str(Settings().rules_path)
 runner = CliRunner()
@@ -38,6 +43,19 @@ def test_every_command_has_help(words: list[str]) -> None:
     result = runner.invoke(app, [*words, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize(("name", "later"), [*LATER.items(), *RULES_LATER.items()])
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself(name: str, later: Later) -> None:
+    assert inspect.cleandoc(later.load(name).help).split("\n\n")[0].replace("\n", " ") == later.help
+
+
+def test_the_list_of_commands_needs_no_command() -> None:
+    code = "import sys, deploy.cli; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "deploy.lazy" in loaded
+    assert not loaded & {"numpy", "pyarrow", "scipy", "faust", "nicegui", *(each.module for each in LATER.values())}
 
 
 def test_the_shipped_rules_pass_the_check() -> None:

@@ -41,7 +41,7 @@ def test_every_error_of_every_file_is_told(folder: Path) -> None:
     ]
     assert all(each["reason"] for each in told["errors"])
     assert told["detections"] == 1
-    assert any(each["rule"] == "b.yml:1" and "linear" in each["note"] for each in told["notes"])
+    assert any(each["rule"].endswith("b.yml:1") and "linear" in each["note"] for each in told["notes"])
 
 
 def test_people_read_the_same(folder: Path) -> None:

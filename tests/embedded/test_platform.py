@@ -198,7 +198,7 @@ def test_parts_that_are_killed_come_back_with_their_data(stack: Stack) -> None:
     before = (stack.settings.kafka_bootstrap, stack.settings.registry_url)
     for handle in stack.platform.parts.values():
         handle.kill()
-    assert within(30, lambda: all(h.restarts == 1 and h.state is State.READY for h in stack.platform.parts.values()))
+    assert within(60, lambda: all(h.restarts == 1 and h.state is State.READY for h in stack.platform.parts.values()))
     assert before == (stack.settings.kafka_bootstrap, stack.settings.registry_url)
     assert consume(stack.settings, "first", 2) == [b"small", LARGE]
     assert stack.registry().get_latest_version(SUBJECT).version == 2
