@@ -1,12 +1,16 @@
-"""``tocsin dashboards``: build the Grafana dashboard from code, check that its queries run, picture the watch desk."""
+"""``tocsin dashboards``: Grafana from code, checked, timed and synced; pictures and times of the watch desk."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -14,38 +18,53 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dashboards.grafana import bench as grafana_bench
 from dashboards.grafana import build as grafana_build
 from dashboards.grafana import check as grafana_check
+from dashboards.grafana import provisioned
+from schemas.partners import load_partners
 from schemas.settings import Settings
 from streams import store as clickhouse
 
-app = typer.Typer(help="Grafana dashboards as code, and pictures of the watch desk.", no_args_is_help=True)
+app = typer.Typer(help="Grafana dashboards as code, pictures and times of the watch desk.", no_args_is_help=True)
 
 
 @app.command()
 def build(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file differs.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file differs.")] = False,
 ) -> None:
-    """Write the dashboard's JSON from its code."""
-    built, path = grafana_build.text(), grafana_build.DASHBOARD_FILE
-    same = path.is_file() and path.read_text() == built
+    """Write the provisioning files from their code: dashboards, data source, alert rules, contact point, policy."""
+    folder = grafana_build.PROVISIONING
+    boards = folder / grafana_build.JSON_FOLDER
+    stale = [*grafana_build.stale(boards), *provisioned.stale(folder)]
     if check:
-        if not same:
+        for path in stale:
             typer.echo(f"{path} is not what the code builds. Run: tocsin dashboards build", err=True)
+        if stale:
             raise typer.Exit(1)
-        typer.echo(f"{path} is what the code builds.")
+        typer.echo(f"{folder} is what the code builds.")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(built)
-    typer.echo(f"{path} {'was up to date' if same else 'written'}.")
+    grafana_build.write(boards)
+    provisioned.write(folder)
+    for path in stale:
+        typer.echo(f"{path} {'written' if path.exists() else 'removed'}.")
+    if not stale:
+        typer.echo(f"{folder} was up to date.")
 
 
 @app.command()
 def check(
+    expect_rows: Annotated[
+        bool, typer.Option("--expect-rows", help="A query without rows is an error, but where the demo has none.")
+    ] = False,
+    hours: Annotated[float | None, typer.Option(min=0.1, help="Time range; else each dashboard's own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print outcomes as JSON.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the running platform (.tocsin).")] = None,
 ) -> None:
-    """Run every query of the dashboard against the store as its read-only user; exit 1 if any would not show."""
+    """Run every query of the dashboards against the store as its read-only user; exit 1 if any would not show.
+
+    Exercises are included, for the demo's events are one.
+    """
     settings = Settings.load(data_dir)
     try:
         client = clickhouse.connect(settings, reader=True)
@@ -55,12 +74,83 @@ def check(
             f"ClickHouse at {settings.clickhouse_url} does not answer: {first}\nStart it with: tocsin up", err=True
         )
         raise typer.Exit(2) from error
-    outcomes = grafana_check.check(client, now=datetime.now(UTC))
+    outcomes = grafana_check.check(
+        client,
+        now=datetime.now(UTC),
+        values={"exercise": "all"},
+        span=timedelta(hours=hours) if hours else None,
+        expect_rows=expect_rows,
+    )
     if as_json:
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
         Console().print(_table(outcomes))
     if any(outcome.errors for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sync(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; print what would change, and exit 1 if anything would.")
+    ] = False,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Send password and token again, after one was changed.")
+    ] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the running platform (.tocsin).")] = None,
+) -> None:
+    """Bring data source, folder, dashboards and alerting over the API to a Grafana that cannot read files.
+
+    Needs TOCSIN_GRAFANA_URL and TOCSIN_GRAFANA_TOKEN (or GRAFANA_URL and GRAFANA_TOKEN). Grafana cannot show the
+    secrets that it has: they are sent with what is made or changed. What is not ours is never touched. Exits with 2
+    when Grafana cannot be used, with 3 when something that is not ours is in the way.
+    """
+    from dashboards.grafana.sync import Sync, SyncError, wanted  # the client only where it is needed
+    from dashboards.grafana.sync_plan import NotOursError
+
+    settings = Settings.load(data_dir)
+    url = settings.grafana_url or os.environ.get("GRAFANA_URL", "")
+    token = settings.grafana_token or os.environ.get("GRAFANA_TOKEN", "")
+    try:
+        grafana = Sync(url, token, settings)
+        built = grafana_build.dashboards(settings.desk_url or grafana_build.DEFAULT_DESK_URL)
+        changes = grafana.plan(wanted(settings, built), secrets=secrets)
+        for change in changes if dry_run else grafana.apply(changes):
+            typer.echo(f"would {change}\n{change.diff()}" if dry_run else str(change))
+    except SyncError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    except NotOursError as error:
+        typer.echo(f"Nothing was changed at {url}:\n{error}", err=True)
+        raise typer.Exit(3) from error
+    if not changes:
+        typer.echo(f"{url} was up to date.")
+    elif dry_run:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    events: Annotated[int, typer.Option(min=1, help="How many events to make up.")] = 10_000_000,
+    days: Annotated[int, typer.Option(min=1, help="How many days they spread over.")] = grafana_bench.DAYS,
+    folder: Annotated[Path | None, typer.Option(help="Where the store lies meanwhile, if not in /tmp.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print timings as JSON.")] = False,
+) -> None:
+    """Time every query of the dashboards over made-up events in a store of its own, which needs no running platform.
+
+    Exits with 1 when a query fails, or takes more than 200 ms over its dashboard's time range or over 24 hours and
+    nothing justifies that.
+    """
+    say = Console(stderr=True).print
+    partners = load_partners(Settings.load(None).partners_file)
+    timings = grafana_bench.bench(events, partners, days=days, folder=folder, say=say)
+    bad = [each for each in timings if each.errors or (each.slow and not each.note)]
+    if as_json:
+        found = {"events": events, "days": days, "limit_ms": grafana_bench.LIMIT_MS, "failed": len(bad)}
+        typer.echo(json.dumps(found | {"queries": [asdict(each) for each in timings]}, indent=2))
+    else:
+        Console().print(_timings(timings, f"Dashboard queries over {events:,} events of {days} days"))
+    if bad:
         raise typer.Exit(1)
 
 
@@ -84,9 +174,65 @@ def screenshot(
         typer.echo(f"{path} written.")
 
 
+@app.command()
+def times(
+    seconds: Annotated[float, typer.Option("--for", metavar="SECONDS", min=1, help="How long to ask.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the running platform (.tocsin).")] = None,
+) -> None:
+    """Measure how long the running watch desk takes to answer: one page after the other, for a while.
+
+    Milliseconds from the question to the last byte, at the 50th, 95th and 100th percentile. Looks through an account
+    that exists only meanwhile; Ctrl-C ends it earlier. Exit 1 when an answer was not the page that was asked for.
+    """
+    from dashboards.page_times import measure  # the desk's libraries only where they are needed
+    from dashboards.screenshot import ScreenshotError
+
+    until = time.monotonic() + seconds
+    stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    try:
+        found = measure(Settings.load(data_dir), lambda: time.monotonic() < until and not stopped.is_set())
+    except ScreenshotError as error:
+        typer.echo(f"No times: {error}", err=True)
+        raise typer.Exit(2) from error
+    figures = [each.figures() for each in found]
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+    else:
+        Console().print(_times(figures))
+    if any(each["problems"] for each in figures):
+        raise typer.Exit(1)
+
+
+def _times(figures: list[dict[str, Any]]) -> Table:
+    table = Table("Page", "Asked", title="Milliseconds until the page was there")
+    for name in ("p50", "p95", "p100"):
+        table.add_column(name, justify="right")
+    table.add_column("Problems")
+    for each in figures:
+        shares = (str(each["ms"].get(name, "")) for name in ("p50", "p95", "p100"))
+        problems = ", ".join(f"{count} {problem}" for problem, count in each["problems"].items())
+        table.add_row(escape(each["page"]), str(each["asked"]), *shares, escape(problems))
+    return table
+
+
 def _table(outcomes: list[grafana_check.Outcome]) -> Table:
-    table = Table("Query", "Rows", "Outcome", title="Dashboard queries, last hour")
+    table = Table("Query", "Rows", "ms", "Outcome", title="Dashboard queries")
     for outcome in outcomes:
         verdict = "[green]ok[/]" if not outcome.errors else "[red]" + escape("\n".join(outcome.errors)) + "[/]"
-        table.add_row(escape(outcome.where), str(outcome.rows), verdict)
+        table.add_row(escape(outcome.where), str(outcome.rows), f"{outcome.took_ms:.0f}", verdict)
+    return table
+
+
+def _timings(timings: list[grafana_bench.Timing], title: str) -> Table:
+    table = Table("Query", "Rows", "ms", "Rows, 24 h", "ms, 24 h", "", title=title)
+    for each in timings:
+        verdict = "[green]ok[/]"
+        if each.errors:
+            verdict = "[red]" + escape("\n".join(each.errors)) + "[/]"
+        elif each.slow:
+            verdict = f"above {grafana_bench.LIMIT_MS:.0f} ms: {escape(each.note)}" if each.note else "[red]slow[/]"
+        figures = (str(each.rows), f"{each.own_ms:.0f}", str(each.day_rows), f"{each.day_ms:.0f}")
+        table.add_row(escape(each.where), *figures, verdict)
     return table

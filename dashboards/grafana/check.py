@@ -1,26 +1,32 @@
-"""Runs every query of the dashboard as Grafana would and says what would not show.
+"""Runs every query of the dashboards and of Grafana's alert rules as Grafana would and says what would not show.
 
-Macros expand as the plugin's documentation has them (grafana-clickhouse-datasource, "Macros"); variables as Grafana's
-template formats do. Column types are held to those that plugin 3.3 can read: it has no converter for LowCardinality,
-and no panel here shows arrays or maps.
+Column types are held to those that plugin 3.3 can read: it has no converter for LowCardinality, and no panel here shows
+arrays or maps. What a kind of panel needs of its columns is in ``needs``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from dashboards.grafana.build import dashboard
-from dashboards.grafana.common import TIME_SERIES, Json
+from dashboards.grafana import alert_rules, needs
+from dashboards.grafana.build import boards
+from dashboards.grafana.macros import EVERYTHING, Values, Window, expand
+from dashboards.grafana.model import Dashboard, Panel, Target, Variable
 
 READABLE_TYPE: Final = re.compile(
     r"(Nullable\()?(String|Bool|U?Int(8|16|32|64)|Float(32|64)|Date|DateTime(\('UTC'\))?|DateTime64\(\d(, 'UTC')?\))\)?"
 )
-_MACRO: Final = re.compile(r"\$__(?P<name>[a-zA-Z_]+)(?:\((?P<column>[^()]*)\))?")
-_VARIABLE: Final = re.compile(r"\$\{(?P<name>[a-z]+)(?::(?P<format>[a-z]+))?\}|\$(?P<short>[a-z]+)")
+POINTS: Final = 500
+"""Buckets that a time series gets where the panel sets no smallest one: about what a wide panel asks for."""
+ALERT_SPAN: Final = timedelta(days=1)
+"""As far back as any alert rule looks."""
+_INTERVAL: Final = re.compile(r"(\d+)([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Result(Protocol):
@@ -41,21 +47,17 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Time range (aware, UTC) and bucket width that a person looks at."""
-
-    start: datetime
-    end: datetime
-    interval: timedelta = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
 class Query:
-    """One query of the dashboard: where it stands and its SQL before expansion."""
+    """One query: where it stands, its SQL before expansion, and the panel and target that it is of, if any.
+
+    ``alert``: an alert rule asks it, and all is well when it has no rows.
+    """
 
     where: str
     sql: str
-    format: int
+    panel: Panel | None = None
+    target: Target | None = None
+    alert: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,115 +67,122 @@ class Outcome:
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     rows: int = 0
+    took_ms: float = 0.0
     errors: tuple[str, ...] = ()
 
 
-def expand_macros(sql: str, window: Window) -> str:
-    """The SQL with the plugin's macros replaced.
-
-    Raises:
-        ValueError: a macro that the plugin does not have, or one without the column it needs.
-    """
-    start, end = int(window.start.timestamp()), int(window.end.timestamp())
-    seconds = max(int(window.interval.total_seconds()), 1)
-
-    def replace(match: re.Match[str]) -> str:
-        name, column = match["name"], (match["column"] or "").strip()
-        if name in {"timeFilter", "timeInterval"} and not column:
-            raise ValueError(f"$__{name} needs a column, as in $__{name}(created_at)")
-        expansions = {
-            "timeFilter": f"{column} >= toDateTime({start}) AND {column} <= toDateTime({end})",
-            "timeInterval": f"toStartOfInterval(toDateTime({column}), INTERVAL {seconds} second)",
-            "interval_s": str(seconds),
-            "fromTime": f"toDateTime({start})",
-            "toTime": f"toDateTime({end})",
-        }
-        if name not in expansions:
-            raise ValueError(f"$__{name} is not a macro known here; known: {', '.join(sorted(expansions))}")
-        return expansions[name]
-
-    return _MACRO.sub(replace, sql)
+def panel_queries(board: Dashboard) -> Iterator[Query]:
+    """Every panel's queries."""
+    for panel in board.panels:
+        for target in panel.targets:
+            ref = f" ({target.ref})" if len(panel.targets) > 1 else ""
+            yield Query(f"{board.uid}: panel '{panel.title}'{ref}", target.sql, panel, target)
 
 
-def expand_variables(sql: str, values: dict[str, str | list[str]]) -> str:
-    """The SQL with the dashboard's variables replaced: a list as quoted values, a text as it is.
-
-    Raises:
-        ValueError: the SQL names a variable that the dashboard does not have.
-    """
-
-    def replace(match: re.Match[str]) -> str:
-        name = match["name"] or match["short"]
-        if name not in values:
-            raise ValueError(f"${name} is not a variable of the dashboard; it has {', '.join(sorted(values))}")
-        value = values[name]
-        if isinstance(value, str):
-            return value
-        return ",".join("'" + each.replace("'", "\\'") + "'" for each in value)
-
-    return _VARIABLE.sub(replace, sql)
+def alert_queries() -> list[Query]:
+    """The alert rules' queries."""
+    return [Query(where, sql, alert=True) for where, sql in alert_rules.queries()]
 
 
-def queries(board: Json) -> Iterator[Query]:
-    """Every panel's and variable's query."""
-    for panel in board["panels"]:
-        for each in panel.get("targets", ()):
-            yield Query(f"panel {panel['id']} '{panel['title']}'", each["rawSql"], each["format"])
-    for variable in board["templating"]["list"]:
-        if variable["type"] == "query":
-            yield Query(f"variable {variable['name']}", variable["query"], 1)
+def variable_query(board: Dashboard, variable: Variable) -> Query:
+    """The query of a variable of kind ``query``."""
+    return Query(f"{board.uid}: variable {variable.name}", variable.sql)
 
 
-def selections(board: Json) -> dict[str, str | list[str]]:
-    """The variables' values when the dashboard opens; "all" stands for its own value, as Grafana does it."""
-    values: dict[str, str | list[str]] = {}
-    for variable in board["templating"]["list"]:
-        current = variable["current"]["value"]
-        values[variable["name"]] = variable["allValue"] if current == ["$__all"] else current
-    return values
+def bucket(span: timedelta, panel: Panel | None) -> timedelta:
+    """Width of a panel's buckets over ``span``: whole seconds, not below the panel's smallest."""
+    smallest = timedelta(seconds=1)
+    if panel and panel.interval:
+        match = _INTERVAL.fullmatch(panel.interval)
+        if match is None:
+            raise ValueError(f"panel '{panel.title}': interval {panel.interval!r} is no number with s, m, h or d")
+        smallest = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return max(smallest, timedelta(seconds=int(span.total_seconds()) // POINTS))
 
 
-def _column_errors(query: Query, columns: dict[str, str]) -> list[str]:
+def run(client: Client, query: Query, window: Window, values: Values, *, expect_rows: bool = False) -> Outcome:
+    """Run one query; every failure is in the outcome, none is raised."""
+    began = time.perf_counter()
+    try:
+        sql = expand(query.sql, window, values)
+        result = client.query(sql)
+        took_ms = (time.perf_counter() - began) * 1000
+        columns = _columns(result)
+        if not columns:
+            # Over HTTP an empty result names no columns.
+            columns = {str(row[0]): str(row[1]) for row in client.query(f"DESCRIBE TABLE ({sql})").result_rows}
+    except Exception as error:  # whatever the driver raises is the finding
+        return Outcome(query.where, errors=(str(error).strip(),))
+    rows = list(result.result_rows)
     errors = [
         f"column {name} is {kind}, which plugin 3.3 cannot read; cast it, for example CAST({name}, 'String')"
         for name, kind in columns.items()
         if not READABLE_TYPE.fullmatch(kind)
     ]
-    # Over HTTP an empty result names no columns.
-    if query.format == TIME_SERIES and columns:
-        kinds = list(columns.values())
-        if not any(kind.startswith("DateTime") for kind in kinds):
-            errors.append("a time series needs a column of type DateTime; none is there")
-        if not any(re.match(r"(Nullable\()?(U?Int|Float)", kind) for kind in kinds):
-            errors.append("a time series needs a numeric column; none is there")
-    return errors
+    if query.panel and query.target:
+        errors += needs.missing(query.panel, query.target, columns)
+        errors += needs.out_of_order(query.target, columns, rows)
+    if query.alert:
+        errors += needs.missing_in_alert(columns)
+    may_be_empty = query.alert or bool(query.panel and query.panel.empty_in_demo)
+    if expect_rows and not rows and not may_be_empty:
+        errors.append("no rows, though the demo has some for it")
+    return Outcome(query.where, columns, len(rows), round(took_ms, 1), tuple(errors))
 
 
-def run(client: Client, query: Query, window: Window, values: dict[str, str | list[str]]) -> Outcome:
-    """Run one query; every failure is in the outcome, none is raised."""
-    try:
-        result = client.query(expand_macros(expand_variables(query.sql, values), window))
-    except Exception as error:  # whatever the driver raises is the finding
-        return Outcome(query.where, errors=(str(error).strip(),))
+def _columns(result: Result) -> dict[str, str]:
     kinds = [each if isinstance(each, str) else each.name for each in result.column_types]
-    columns = dict(zip(result.column_names, kinds, strict=True))
-    return Outcome(query.where, columns, len(result.result_rows), tuple(_column_errors(query, columns)))
+    return dict(zip(result.column_names, kinds, strict=True))
+
+
+def opening_values(client: Client, board: Dashboard, window: Window) -> tuple[dict[str, str | list[str]], list[Query]]:
+    """What the dashboard's variables are when it opens, and the queries of those that have one.
+
+    A variable of one value that a query answers is the first that it answers, or empty when there is none.
+    """
+    values: dict[str, str | list[str]] = {}
+    asked: list[Query] = []
+    for variable in board.variables:
+        values[variable.name] = EVERYTHING if variable.multi else variable.value
+        if variable.kind == "query":
+            asked.append(variable_query(board, variable))
+    for variable in board.variables:
+        if variable.kind == "query" and not variable.multi:
+            try:
+                rows = client.query(expand(variable.sql, window, values)).result_rows
+            except Exception:  # the same query is run and judged with the others
+                continue
+            values[variable.name] = str(rows[0][0]) if rows else ""
+    return values, asked
 
 
 def check(
     client: Client,
     *,
     now: datetime,
-    board: Json | None = None,
-    values: dict[str, str | list[str]] | None = None,
-    span: timedelta = timedelta(hours=1),
+    among: Iterable[Dashboard] | None = None,
+    values: Mapping[str, str | list[str]] | None = None,
+    span: timedelta | None = None,
+    expect_rows: bool = False,
 ) -> list[Outcome]:
-    """Run all queries over the ``span`` that ends at ``now`` (aware).
+    """Run all queries over the time that ends at ``now`` (aware): ``span``, or each dashboard's own. The alert rules'
+    are among them unless ``among`` says which dashboards.
 
-    ``values`` replaces what the variables stand for when the dashboard opens, for example
-    ``{"partner": ["bpol-de"], "exercise": "live"}``. Never raises for a query that fails.
+    ``values`` replaces what variables are when a dashboard opens, for example ``{"partner": ["bpol-de"],
+    "exercise": "all"}``. With ``expect_rows`` a query without rows is an error, unless its panel says why the demo
+    leaves it empty. Never raises for a query that fails.
     """
-    board = board or dashboard()
-    window = Window(now.astimezone(UTC) - span, now.astimezone(UTC))
-    chosen = selections(board) | (values or {})
-    return [run(client, query, window, chosen) for query in queries(board)]
+    found: list[Outcome] = []
+    for board in boards() if among is None else among:
+        length = span or board.span
+        window = Window(now.astimezone(UTC) - length, now.astimezone(UTC), bucket(length, None))
+        opening, asked = opening_values(client, board, window)
+        chosen = opening | {name: value for name, value in (values or {}).items() if name in opening}
+        found += [run(client, query, window, chosen, expect_rows=expect_rows) for query in asked]
+        for query in panel_queries(board):
+            each = Window(window.start, window.end, bucket(length, query.panel))
+            found.append(run(client, query, each, chosen, expect_rows=expect_rows))
+    if among is None:
+        window = Window(now.astimezone(UTC) - ALERT_SPAN, now.astimezone(UTC))
+        found += [run(client, query, window, {}) for query in alert_queries()]
+    return found

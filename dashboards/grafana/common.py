@@ -1,64 +1,44 @@
-"""What every panel shares: the data source, targets, layout, defaults. JSON as Grafana 9.4 and later read it."""
+"""Makers of panels with the options that all panels of a kind share. Every option is known to Grafana 9.4 and later."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-Json = dict[str, Any]
+from dashboards.grafana.model import Json, Panel, Target
+from dashboards.palette import LEVEL_COLOURS, LEVELS, level_rank
 
-DATASOURCE: Final[Json] = {"type": "grafana-clickhouse-datasource", "uid": "tocsin-clickhouse"}
+# Grafana's default base map loads tiles from the internet. One transparent pixel as the tile keeps the map inside
+# the house; the outlines under the markers come from the file that Grafana ships.
+EMPTY_TILE: Final = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+OUTLINES: Final = "public/maps/countries.geojson"
 
-# Formats of the plugin's queries (sqlds): the first turns rows of (time, labels, value) into one series per label.
-TIME_SERIES: Final = 0
-TABLE: Final = 1
+ALERT_DETAIL: Final = "tocsin-alert-detail"
+"""uid of the dashboard to which alerts link."""
 
-ALL_PARTNERS: Final = "__all__"
-EXERCISE_FILTER: Final = "('${exercise}' = 'all' OR exercise = ('${exercise}' = 'exercise'))"
-# The partner variable's own "all" value is a marker, not a list: a list would be empty on an empty store.
-PARTNER_FILTER: Final = f"('{ALL_PARTNERS}' IN (${{partner:singlequote}}) OR partner IN (${{partner:singlequote}}))"
-ALERT_PARTNER_FILTER: Final = (
-    f"('{ALL_PARTNERS}' IN (${{partner:singlequote}}) OR hasAny(partners, [${{partner:singlequote}}]))"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Position on Grafana's grid: 24 columns wide, rows of about 30 pixels."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel. ``unit`` is a Grafana unit id; ``sql`` is empty only for text and row panels."""
-
-    kind: str
-    title: str
-    description: str
-    place: Place
-    unit: str = "short"
-    sql: str = ""
-    format: int = TABLE
-    interval: str | None = None
-    options: Json = field(default_factory=dict)
-    defaults: Json = field(default_factory=dict)
-    overrides: tuple[Json, ...] = ()
-
-
-def target(sql: str, result_format: int) -> Json:
-    """A raw SQL query in the shape of plugin 3.x, which 4.x reads and migrates by itself."""
-    return {
-        "datasource": DATASOURCE,
-        "editorType": "sql",
-        "format": result_format,
-        "queryType": "sql",
-        "rawSql": sql.strip(),
-        "refId": "A",
-    }
+LEGEND: Final[Json] = {
+    "calcs": ["lastNotNull", "max"],
+    "displayMode": "table",
+    "placement": "right",
+    "showLegend": True,
+}
+NO_LEGEND: Final[Json] = {"showLegend": False, "displayMode": "hidden", "placement": "bottom", "calcs": []}
+SERIES_DEFAULTS: Final[Json] = {
+    "drawStyle": "line",
+    "lineWidth": 2,
+    "fillOpacity": 10,
+    "pointSize": 4,
+    "showPoints": "auto",
+    "spanNulls": False,
+    "stacking": {"mode": "none", "group": "A"},
+}
+BARS: Final[Json] = {
+    "drawStyle": "bars",
+    "fillOpacity": 80,
+    "lineWidth": 1,
+    "stacking": {"mode": "normal", "group": "A"},
+}
 
 
 def override(column: str, **properties: Any) -> Json:
@@ -81,7 +61,7 @@ def steps(base: str, *limits: tuple[float, str]) -> Json:
     return {"mode": "absolute", "steps": colours}
 
 
-def value_colours(colours: dict[str, str], texts: dict[str, str] | None = None) -> list[Json]:
+def value_colours(colours: Mapping[str, str], texts: Mapping[str, str] | None = None) -> list[Json]:
     """Value mappings that give each text its colour and, where ``texts`` has one, another wording."""
     options: Json = {}
     for index, (value, colour) in enumerate(colours.items()):
@@ -91,47 +71,64 @@ def value_colours(colours: dict[str, str], texts: dict[str, str] | None = None) 
     return [{"type": "value", "options": options}]
 
 
-LEGEND: Final[Json] = {
-    "calcs": ["lastNotNull", "max"],
-    "displayMode": "table",
-    "placement": "right",
-    "showLegend": True,
-}
+def series_colours(colours: Mapping[str, str]) -> tuple[Json, ...]:
+    """Overrides that give the columns or series of these names their colours."""
+    return tuple(override(name, color=fixed_colour(colour)) for name, colour in colours.items())
 
-SERIES_DEFAULTS: Final[Json] = {
-    "drawStyle": "line",
-    "lineWidth": 2,
-    "fillOpacity": 10,
-    "pointSize": 4,
-    "showPoints": "auto",
-    "spanNulls": False,
-    "stacking": {"mode": "none", "group": "A"},
-}
+
+def counts_by(column: str, values: tuple[str, ...]) -> str:
+    """Columns of a query, one a value: how many rows have it in ``column``."""
+    return ",\n  ".join(f"countIf({column} = '{value}') AS {value}" for value in values)
+
+
+def level_number(column: str) -> str:
+    """SQL: severity of a level, 1 (informational) to 5 (critical), as ``palette.level_rank`` has it."""
+    names = ", ".join(f"'{level}'" for level in LEVELS)
+    ranks = ", ".join(str(level_rank(level)) for level in LEVELS)
+    return f"transform(CAST({column}, 'String'), [{names}], [{ranks}], 0)"
+
+
+def alert_links() -> tuple[Json, ...]:
+    """Data links of a row with a column ``alert_id``: to the dashboard of the alert, and to its page on the desk."""
+    alert = "${__data.fields.alert_id:percentencode}"
+    return (
+        {"title": "Alert detail", "url": f"/d/{ALERT_DETAIL}?var-alert={alert}"},
+        {"title": "Open on the watch desk", "url": f"${{desk}}/alerts/{alert}", "targetBlank": True},
+    )
+
+
+def row(title: str) -> Panel:
+    """A heading across the dashboard."""
+    return Panel(kind="row", title=title, description="", width=24, height=1)
+
+
+def text(title: str, description: str, markdown: str, *, width: int, height: int) -> Panel:
+    """Markdown; the dashboard's variables in it are replaced."""
+    options = {"mode": "markdown", "content": markdown.strip()}
+    return Panel(kind="text", title=title, description=description, width=width, height=height, options=options)
 
 
 def time_series(
     title: str,
     description: str,
-    place: Place,
     sql: str,
     *,
+    width: int,
+    height: int,
     unit: str,
     label: str | None = None,
     bars: bool = False,
     interval: str | None = None,
     overrides: tuple[Json, ...] = (),
     thresholds: Json | None = None,
+    **more: Any,
 ) -> Panel:
     """Values over time.
 
     With ``label``, rows are (time, label, value) and each label value is a series of that name; without it every
-    numeric column is a series. ``interval`` is the smallest bucket, where the data is no finer than that.
+    numeric column is a series.
     """
-    custom = SERIES_DEFAULTS | (
-        {"drawStyle": "bars", "fillOpacity": 80, "lineWidth": 1, "stacking": {"mode": "normal", "group": "A"}}
-        if bars
-        else {}
-    )
+    custom = SERIES_DEFAULTS | (BARS if bars else {})
     defaults: Json = {"custom": custom, "min": 0, "color": {"mode": "palette-classic"}}
     if label:
         defaults["displayName"] = f"${{__field.labels.{label}}}"
@@ -142,38 +139,247 @@ def time_series(
         kind="timeseries",
         title=title,
         description=description,
-        place=place,
+        width=width,
+        height=height,
+        targets=(Target(sql, series=label is not None),),
         unit=unit,
-        sql=sql,
-        format=TIME_SERIES if label else TABLE,
         interval=interval,
         options={"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}},
         defaults=defaults,
         overrides=overrides,
+        **more,
     )
 
 
-def render(panel: Panel, panel_id: int) -> Json:
-    """The panel as Grafana's JSON."""
-    place = panel.place
-    body: Json = {
-        "id": panel_id,
-        "type": panel.kind,
-        "title": panel.title,
-        "description": panel.description,
-        "gridPos": {"h": place.h, "w": place.w, "x": place.x, "y": place.y},
-        "options": panel.options,
+def stat(
+    title: str,
+    description: str,
+    sql: str,
+    *,
+    width: int,
+    height: int,
+    unit: str = "none",
+    orientation: str = "vertical",
+    thresholds: Json | None = None,
+    overrides: tuple[Json, ...] = (),
+    defaults: Json | None = None,
+    **more: Any,
+) -> Panel:
+    """One tile for each column of the query's one row."""
+    coloured = {"thresholds": thresholds, "color": {"mode": "thresholds"}} if thresholds else {}
+    return Panel(
+        kind="stat",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        targets=(Target(sql),),
+        unit=unit,
+        options={
+            "colorMode": "background",
+            "graphMode": "none",
+            "justifyMode": "center",
+            "orientation": orientation,
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "textMode": "value_and_name",
+        },
+        defaults={"decimals": 0} | coloured | (defaults or {}),
+        overrides=overrides,
+        **more,
+    )
+
+
+TIME_UNIT: Final = "dateTimeAsIso"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a table shows a column of its query. ``colours`` maps texts to colours and ``texts`` to other wordings;
+    ``thresholds`` colours numbers, behind the value."""
+
+    name: str
+    title: str
+    width: int | None = None
+    unit: str | None = None
+    colours: Mapping[str, str] | None = None
+    texts: Mapping[str, str] | None = None
+    thresholds: Json | None = None
+    links: tuple[Json, ...] = ()
+
+    def json(self) -> Json:
+        """The override that does it."""
+        found: Json = {"displayName": self.title}
+        if self.width:
+            found["custom__width"] = self.width
+        if self.unit:
+            found["unit"] = self.unit
+        # Grafana 9.4 reads displayMode, later versions cellOptions.
+        if self.colours:
+            found["mappings"] = value_colours(self.colours, self.texts)
+            found |= {"custom__cellOptions": {"type": "color-text"}, "custom__displayMode": "color-text"}
+        if self.thresholds:
+            found |= {"thresholds": self.thresholds, "color": {"mode": "thresholds"}}
+            found |= {
+                "custom__cellOptions": {"type": "color-background", "mode": "basic"},
+                "custom__displayMode": "color-background",
+            }
+        if self.links:
+            found["links"] = [*self.links]
+        return override(self.name, **found)
+
+
+def table(
+    title: str,
+    description: str,
+    sql: str,
+    columns: tuple[Column, ...],
+    *,
+    width: int,
+    height: int,
+    unit: str = "none",
+    **more: Any,
+) -> Panel:
+    """Rows as they come; a column that ``columns`` leaves out shows under its name."""
+    return Panel(
+        kind="table",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        targets=(Target(sql),),
+        unit=unit,
+        options={"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
+        defaults={"custom": {"align": "left", "filterable": True, "inspect": False}},
+        overrides=tuple(column.json() for column in columns),
+        **more,
+    )
+
+
+def bar_chart(
+    title: str,
+    description: str,
+    sql: str,
+    *,
+    x: str,
+    width: int,
+    height: int,
+    unit: str = "none",
+    colour: str | None = None,
+    horizontal: bool = True,
+    stacked: bool = False,
+    overrides: tuple[Json, ...] = (),
+    **more: Any,
+) -> Panel:
+    """One bar, or a stack of bars, for each row; ``x`` is the column that names it, the others are numbers."""
+    return Panel(
+        kind="barchart",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        targets=(Target(sql),),
+        unit=unit,
+        options={
+            "orientation": "horizontal" if horizontal else "vertical",
+            "xField": x,
+            "legend": LEGEND | {"calcs": []} if stacked else NO_LEGEND,
+            "showValue": "auto" if stacked else "always",
+            "stacking": "normal" if stacked else "none",
+            "tooltip": {"mode": "multi" if stacked else "single", "sort": "none"},
+        },
+        defaults={
+            "min": 0,
+            "decimals": 0,
+            "color": fixed_colour(colour) if colour else {"mode": "palette-classic"},
+            "custom": {"fillOpacity": 80, "lineWidth": 1},
+        },
+        overrides=overrides,
+        **more,
+    )
+
+
+def geo_map(
+    title: str,
+    description: str,
+    sql: str,
+    *,
+    colour_by: str,
+    thresholds: Json,
+    width: int,
+    height: int,
+    overrides: tuple[Json, ...] = (),
+    size_by: str | None = None,
+    colour_mode: str = "thresholds",
+    unit: str = "none",
+    **more: Any,
+) -> Panel:
+    """Markers over the outlines of countries; the query has ``lat`` and ``lon`` in degrees, and ``colour_by``.
+
+    No map server is asked: the base map is one transparent pixel and the outlines are a file that Grafana 9.4 and
+    later ship.
+    """
+    size: Json = {"fixed": 7, "min": 5, "max": 16} | ({"field": size_by} if size_by else {})
+    marker = {
+        "opacity": 0.8,
+        "size": size,
+        "symbol": {"fixed": "img/icons/marker/circle.svg", "mode": "fixed"},
+        "color": {"field": colour_by, "fixed": LEVEL_COLOURS["informational"]},
     }
-    if panel.kind == "row":
-        return body | {"collapsed": False, "panels": []}
-    if not panel.sql:
-        return body
-    body["datasource"] = DATASOURCE
-    body["fieldConfig"] = {
-        "defaults": {"unit": panel.unit, "mappings": []} | panel.defaults,
-        "overrides": [*panel.overrides],
-    }
-    body["targets"] = [target(panel.sql, panel.format)]
-    if panel.interval:
-        body["interval"] = panel.interval
-    return body
+    outline_style = {"color": {"fixed": "#6b7785"}, "opacity": 0.15, "lineWidth": 1}
+    return Panel(
+        kind="geomap",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        targets=(Target(sql),),
+        unit=unit,
+        options={
+            "basemap": {"name": "No tiles", "type": "xyz", "config": {"url": EMPTY_TILE, "attribution": ""}},
+            "controls": {"mouseWheelZoom": False, "showAttribution": False, "showZoom": True},
+            "layers": [
+                {
+                    "name": "Countries",
+                    "type": "geojson",
+                    "tooltip": False,
+                    "config": {"src": OUTLINES, "rules": [], "style": outline_style},
+                },
+                {
+                    "name": title,
+                    "type": "markers",
+                    "tooltip": True,
+                    "location": {"mode": "coords", "latitude": "lat", "longitude": "lon"},
+                    "config": {"showLegend": False, "style": marker},
+                },
+            ],
+            "tooltip": {"mode": "details"},
+            "view": {"id": "coords", "lat": 35, "lon": 15, "zoom": 2.2, "allLayers": True},
+        },
+        defaults={"color": {"mode": colour_mode}, "thresholds": thresholds},
+        overrides=overrides,
+        **more,
+    )
+
+
+def node_graph(title: str, description: str, nodes: str, edges: str, *, width: int, height: int, **more: Any) -> Panel:
+    """Circles and lines: ``nodes`` has id, title, subtitle, mainstat and color, ``edges`` id, source, target and
+    mainstat. Every source and target must be a node, or the panel shows an error."""
+    return Panel(
+        kind="nodeGraph",
+        title=title,
+        description=description,
+        width=width,
+        height=height,
+        targets=(Target(nodes), Target(edges, ref="B")),
+        unit="none",
+        options={"nodes": {}, "edges": {}},
+        **more,
+    )
+
+
+def level_thresholds() -> Json:
+    """Colours of the numbers that ``level_number`` gives."""
+    ranked = sorted(LEVELS, key=level_rank)
+    return steps(
+        LEVEL_COLOURS["informational"], *((float(level_rank(level)), LEVEL_COLOURS[level]) for level in ranked)
+    )

@@ -1,142 +1,246 @@
-"""The dashboard's second part: health of the partners' feeds and of the pipeline.
+"""Feeds: rate, silence, delay, refusals and schema versions of the partners' feeds.
 
-Rates and latencies come from the minute rollups (schemas/clickhouse/0002), so their smallest bucket is one minute.
+Rates and latencies come from the minute rollups (schemas/clickhouse/0002 and 0006): no bucket is below a minute.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from dashboards.grafana.common import (
+from dashboards.grafana.common import Column, bar_chart, override, row, steps, table, time_series
+from dashboards.grafana.measured import percentiles
+from dashboards.grafana.model import Dashboard, Panel, Target
+from dashboards.grafana.variables import (
+    EXERCISE,
     EXERCISE_FILTER,
+    FAMILY,
+    FAMILY_FILTER,
+    PARTNER,
     PARTNER_FILTER,
-    Panel,
-    Place,
-    override,
-    steps,
-    time_series,
+    REGION,
+    REGION_FILTER,
 )
 from dashboards.palette import LEVEL_COLOURS
 
+STORED_GOAL_MS: Final = 2000
+"""99 of 100 events are stored this soon after they were published."""
+
+_CHOSEN: Final = f"{EXERCISE_FILTER}\n  AND {PARTNER_FILTER}\n  AND {FAMILY_FILTER}\n  AND {REGION_FILTER}"
 _FEED: Final = f"""
 FROM feed_minutes
 WHERE $__timeFilter(minute)
-  AND {EXERCISE_FILTER}
-  AND {PARTNER_FILTER}"""
+  AND {_CHOSEN}"""
 
 _FINE: Final = "#51cf66"
 
 
-def feed_rate(place: Place) -> Panel:
-    """Stored events per second by partner."""
+def dashboard() -> Dashboard:
+    """The dashboard."""
+    return Dashboard(
+        uid="tocsin-feeds",
+        title="Feeds",
+        description="Whether the partners' feeds are alive: rate, silence, delay, what was refused and why.",
+        variables=(EXERCISE, PARTNER, FAMILY, REGION),
+        panels=(
+            row("Alive"),
+            _feed_rate("partner", "A line that falls to nothing is a feed that fell silent."),
+            _feed_rate("family", "All partners together, unless some are chosen."),
+            _silence(),
+            _last_event_age(),
+            row("Delay"),
+            percentiles(
+                "From occurrence to publication",
+                "How long partners take to publish what they saw, by their own clocks.",
+                "delay_ms",
+                source=_FEED,
+                width=8,
+            ),
+            percentiles(
+                "Ingest latency",
+                "Time from the partner's publish to ingest, by both clocks. A clock that is ahead makes it negative.",
+                "latency_ms",
+                source=_FEED,
+                width=8,
+            ),
+            percentiles(
+                "From publication to storage",
+                "Until the store takes the event in. Goal: p99 under 2 s.",
+                "stored_ms",
+                source=_FEED,
+                width=8,
+                goal_ms=STORED_GOAL_MS,
+            ),
+            _way(),
+            _late_events(),
+            row("Refused, and versions"),
+            _refused(),
+            _refused_by_feed(),
+            _schema_versions(),
+        ),
+    )
+
+
+def _feed_rate(column: str, means: str) -> Panel:
     return time_series(
-        "Events stored per second, by partner",
-        "Distinct events written to the store per second. A line that falls to nothing is a feed that fell silent.",
-        place,
+        f"Events stored per second, by {column}",
+        f"Distinct events written to the store per second. {means}",
         f"""
 SELECT
   $__timeInterval(minute) AS time,
-  CAST(partner, 'String') AS partner,
+  CAST({column}, 'String') AS {column},
   uniqMerge(events) / $__interval_s AS events_per_second{_FEED}
-GROUP BY time, partner
-ORDER BY time, partner""",
+GROUP BY time, {column}
+ORDER BY time, {column}""",
+        width=12,
+        height=9,
         unit="eps",
-        label="partner",
+        label=column,
         interval="1m",
     )
 
 
-def last_event_age(place: Place) -> Panel:
-    """Age of the newest event of each partner and family."""
-    age = {
-        "custom__cellOptions": {"type": "color-background", "mode": "basic"},
-        "custom__displayMode": "color-background",
-    }
-    return Panel(
-        kind="table",
-        title="Age of the last event, by partner and family",
-        description=(
-            "Time since the newest event happened, by the partner's own clock, whatever the time range above; "
-            "amber from 5 minutes, red from 30. Stored counts the events of the last 24 hours."
-        ),
-        place=place,
-        unit="none",
-        sql=f"""
+def _silence() -> Panel:
+    # A bucket in which nothing came has no row: each partner's are laid beside all that there are.
+    sql = f"""
 SELECT
-  CAST(partner, 'String') AS partner,
-  CAST(family, 'String') AS family,
-  dateDiff('second', max(last_event), now64(3, 'UTC')) AS age,
-  toTimeZone(max(last_event), 'UTC') AS last_event_at,
-  uniqMergeIf(events, minute >= now() - INTERVAL 1 DAY) AS stored
-FROM feed_minutes
-WHERE {EXERCISE_FILTER}
-  AND {PARTNER_FILTER}
-GROUP BY partner, family
-ORDER BY age DESC""",
-        options={"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
-        defaults={"custom": {"align": "left", "filterable": True, "inspect": False}},
-        overrides=(
-            override("partner", displayName="Partner"),
-            override("family", displayName="Family"),
-            override(
-                "age",
-                displayName="Age",
-                unit="s",
-                thresholds=steps(_FINE, (300, LEVEL_COLOURS["medium"]), (1800, LEVEL_COLOURS["critical"])),
-                color={"mode": "thresholds"},
-                **age,
-            ),
-            override("last_event_at", displayName="Last event (UTC)", unit="dateTimeAsIso"),
-            override("stored", displayName="Stored in 24 h", unit="short"),
-        ),
-    )
-
-
-def refused(place: Place) -> Panel:
-    """Quarantined records by reason."""
+  toDateTime(bucket * $__interval_s, 'UTC') AS time,
+  partner,
+  toUInt8(has(heard, bucket)) AS delivers
+FROM
+(
+  SELECT
+    CAST(partner, 'String') AS partner,
+    groupUniqArrayIf(intDiv(toUInt32(minute), $__interval_s), $__timeFilter(minute)) AS heard
+  FROM feed_minutes
+  WHERE {_CHOSEN}
+  GROUP BY partner
+)
+ARRAY JOIN range(intDiv(toUInt32($__fromTime), $__interval_s), intDiv(toUInt32($__toTime), $__interval_s)) AS bucket
+ORDER BY time, partner"""
+    states = [
+        {"type": "value", "options": {"0": {"text": "silent", "color": LEVEL_COLOURS["critical"], "index": 0}}},
+        {"type": "value", "options": {"1": {"text": "delivers", "color": _FINE, "index": 1}}},
+    ]
     return Panel(
-        kind="barchart",
-        title="Refused records, by reason",
-        description=(
-            "Records put in quarantine in the time range. Whether a refused record was an exercise is not always "
-            "readable, so the exercise filter does not apply. See them with: tocsin quarantine list"
-        ),
-        place=place,
+        kind="state-timeline",
+        title="Silence, by partner",
+        description="When a partner's events came and when none did, of every partner that ever delivered. A partner "
+        "that is silent for longer than agreed is an alert of its own; see the watch desk.",
+        width=12,
+        height=9,
+        targets=(Target(sql, series=True),),
         unit="none",
-        sql=f"""
-SELECT
-  CAST(reason, 'String') AS reason,
-  uniqMerge(records) AS records
-FROM quarantine_minutes
-WHERE $__timeFilter(minute)
-  AND {PARTNER_FILTER}
-GROUP BY reason
-ORDER BY records DESC""",
+        interval="1m",
+        no_value="No partner has delivered yet",
         options={
-            "orientation": "horizontal",
-            "xField": "reason",
-            "legend": {"showLegend": False, "displayMode": "hidden", "placement": "bottom", "calcs": []},
-            "showValue": "always",
-            "stacking": "none",
+            "mergeValues": True,
+            "showValue": "never",
+            "alignValue": "left",
+            "rowHeight": 0.8,
+            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom"},
             "tooltip": {"mode": "single", "sort": "none"},
         },
         defaults={
-            "min": 0,
-            "decimals": 0,
-            "color": {"mode": "fixed", "fixedColor": LEVEL_COLOURS["high"]},
-            "custom": {"fillOpacity": 80, "lineWidth": 1},
+            "displayName": "${__field.labels.partner}",
+            "mappings": states,
+            "color": {"mode": "thresholds"},
+            "thresholds": steps(LEVEL_COLOURS["critical"], (1, _FINE)),
+            "custom": {"fillOpacity": 80, "lineWidth": 0},
         },
-        overrides=(override("records", displayName="Records"),),
     )
 
 
-def late_events(place: Place) -> Panel:
-    """Events later than the rules allow, by partner."""
+def _last_event_age() -> Panel:
+    return table(
+        "Age of the last event, by partner and family",
+        "Time since the newest event happened, by the partner's own clock, whatever the time range above; "
+        "amber from 5 minutes, red from 30. Stored counts the events of the last 24 hours.",
+        f"""
+SELECT
+  CAST(partner, 'String') AS partner,
+  CAST(family, 'String') AS family,
+  dateDiff('second', last, now64(3, 'UTC')) AS age,
+  last AS last_event_at,
+  day.stored AS stored
+FROM
+(
+  SELECT partner, family, toTimeZone(max(last_event), 'UTC') AS last
+  FROM feed_minutes
+  WHERE {_CHOSEN}
+  GROUP BY partner, family
+) AS feed
+LEFT JOIN
+(
+  SELECT partner, family, uniqMerge(events) AS stored
+  FROM feed_hours
+  WHERE hour > now() - INTERVAL 1 DAY
+    AND {_CHOSEN}
+  GROUP BY partner, family
+) AS day USING (partner, family)
+ORDER BY age DESC""",
+        (
+            Column("partner", "Partner"),
+            Column("family", "Family"),
+            Column(
+                "age",
+                "Age",
+                unit="s",
+                thresholds=steps(_FINE, (300, LEVEL_COLOURS["medium"]), (1800, LEVEL_COLOURS["critical"])),
+            ),
+            Column("last_event_at", "Last event (UTC)", unit="dateTimeAsIso"),
+            Column("stored", "Stored in 24 h", unit="short"),
+        ),
+        width=12,
+        height=9,
+        no_value="No partner has delivered yet",
+    )
+
+
+def _way() -> Panel:
+    slow = steps("transparent", (STORED_GOAL_MS, LEVEL_COLOURS["critical"]))
+    return table(
+        "The way of an event, by feed",
+        "Median and 99th percentile from occurrence to publication, and from publication to storage; red above the "
+        "goal of 2 s.",
+        f"""
+SELECT
+  CAST(partner, 'String') AS partner,
+  CAST(family, 'String') AS family,
+  delay[1] AS delay_p50,
+  delay[3] AS delay_p99,
+  stored[1] AS stored_p50,
+  stored[3] AS stored_p99
+FROM
+(
+  SELECT
+    partner,
+    family,
+    quantilesTDigestMerge(0.5, 0.95, 0.99)(delay_ms) AS delay,
+    quantilesTDigestMerge(0.5, 0.95, 0.99)(stored_ms) AS stored
+  {_FEED.strip()}
+  GROUP BY partner, family
+)
+WHERE NOT isNaN(delay_p50)
+ORDER BY stored_p99 DESC""",
+        (
+            Column("partner", "Partner"),
+            Column("family", "Family"),
+            Column("delay_p50", "To publication, median"),
+            Column("delay_p99", "To publication, p99"),
+            Column("stored_p50", "To storage, median"),
+            Column("stored_p99", "To storage, p99", thresholds=slow),
+        ),
+        width=16,
+        height=8,
+        unit="ms",
+    )
+
+
+def _late_events() -> Panel:
     return time_series(
         "Late events, by partner",
         "Events that came later than the allowed lateness (1 hour unless set otherwise): stored and counted, "
         "not matched against windows that have closed.",
-        place,
         f"""
 SELECT
   $__timeInterval(minute) AS time,
@@ -144,6 +248,8 @@ SELECT
   uniqIfMerge(late) AS late_events{_FEED}
 GROUP BY time, partner
 ORDER BY time, partner""",
+        width=8,
+        height=8,
         unit="none",
         label="partner",
         bars=True,
@@ -151,59 +257,85 @@ ORDER BY time, partner""",
     )
 
 
-def latency(place: Place) -> Panel:
-    """Time from a partner's publish to ingest, as percentiles."""
-    return time_series(
-        "Ingest latency",
-        "Time from the partner's publish to ingest, by both clocks, over the chosen partners. Goal: p99 under 2 s.",
-        place,
+def _refused() -> Panel:
+    return bar_chart(
+        "Refused records, by reason",
+        "Records put in quarantine in the time range. Whether a refused record was an exercise, and where, is not "
+        "always readable: those selectors do not apply. See them with: tocsin quarantine list",
         f"""
 SELECT
-  time,
-  quantiles[1] AS p50,
-  quantiles[2] AS p95,
-  quantiles[3] AS p99
-FROM
-(
-  SELECT
-    $__timeInterval(minute) AS time,
-    quantilesTDigestMerge(0.5, 0.95, 0.99)(latency_ms) AS quantiles
-  {_FEED.strip()}
-  GROUP BY time
-)
-ORDER BY time""",
-        unit="ms",
-        interval="1m",
-        thresholds=steps("transparent", (2000, LEVEL_COLOURS["critical"])),
+  CAST(reason, 'String') AS reason,
+  uniqMerge(records) AS records
+FROM quarantine_minutes
+WHERE $__timeFilter(minute)
+  AND {PARTNER_FILTER}
+  AND {FAMILY_FILTER}
+GROUP BY reason
+ORDER BY records DESC""",
+        x="reason",
+        width=8,
+        height=9,
+        colour=LEVEL_COLOURS["high"],
+        no_value="Nothing was refused",
+        overrides=(override("records", displayName="Records"),),
     )
 
 
-def consumer_lag(place: Place) -> Panel:
-    """Records waiting in Kafka, by worker."""
-    return time_series(
-        "Consumer lag, by worker",
-        "Records in Kafka that a worker has yet to take: the sum over its partitions of each one's latest sample.",
-        place,
-        """
+def _refused_by_feed() -> Panel:
+    return table(
+        "Refused records, by feed",
+        "Who sent what was refused in the time range, why, and when last. No partner where it could not be read.",
+        f"""
 SELECT
-  time,
-  worker,
-  sum(lag) AS records
-FROM
-(
-  SELECT
-    $__timeInterval(sampled_at) AS time,
-    CAST(worker, 'String') AS worker,
-    labels,
-    argMax(value, sampled_at) AS lag
-  FROM pipeline_metrics
-  WHERE $__timeFilter(sampled_at)
-    AND metric = 'tocsin_consumer_lag'
-  GROUP BY time, worker, labels
-)
-GROUP BY time, worker
-ORDER BY time, worker""",
-        unit="none",
-        label="worker",
-        interval="10s",
+  CAST(partner, 'String') AS partner,
+  CAST(family, 'String') AS family,
+  CAST(reason, 'String') AS reason,
+  uniqMerge(records) AS records,
+  max(minute) AS last
+FROM quarantine_minutes
+WHERE $__timeFilter(minute)
+  AND {PARTNER_FILTER}
+  AND {FAMILY_FILTER}
+GROUP BY partner, family, reason
+ORDER BY records DESC
+LIMIT 100""",
+        (
+            Column("partner", "Partner"),
+            Column("family", "Family"),
+            Column("reason", "Reason"),
+            Column("records", "Records", unit="short"),
+            Column("last", "Last (UTC)", unit="dateTimeAsIso"),
+        ),
+        width=8,
+        height=9,
+        no_value="Nothing was refused",
+    )
+
+
+def _schema_versions() -> Panel:
+    return table(
+        "Schema versions in use, by feed",
+        "Which schemas of the registry the stored events were written with. Two at once in a feed are an upgrade under "
+        "way. Id 0 stands for events that were stored before versions were counted.",
+        f"""
+SELECT
+  CAST(partner, 'String') AS partner,
+  CAST(family, 'String') AS family,
+  schema_id,
+  uniqMerge(events) AS stored,
+  min(minute) AS first,
+  max(minute) AS last{_FEED}
+GROUP BY partner, family, schema_id
+ORDER BY partner, family, schema_id
+LIMIT 500""",
+        (
+            Column("partner", "Partner"),
+            Column("family", "Family"),
+            Column("schema_id", "Schema id"),
+            Column("stored", "Events", unit="short"),
+            Column("first", "First (UTC)", unit="dateTimeAsIso"),
+            Column("last", "Last (UTC)", unit="dateTimeAsIso"),
+        ),
+        width=8,
+        height=9,
     )

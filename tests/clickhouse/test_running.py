@@ -127,7 +127,7 @@ def test_max_execution_time(server: Server) -> None:
         started = time.monotonic()
         answer = http.post("/", params={"max_execution_time": "1"}, content=SLOW)
         assert (answer.status_code, answer.headers["X-ClickHouse-Exception-Code"]) == (408, "159")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def test_large_results_are_streamed(server: Server) -> None:

@@ -13,7 +13,8 @@ from tests.dashboards.engine import EngineClient, apply_schema
 
 TABLES = (
     *("events", "alerts", "alert_evidence", "signals", "quarantine", "pipeline_metrics", "feed_minutes"),
-    *("alert_states", "alert_actions", "notifications", "silences"),
+    *("alert_states", "alert_actions", "notifications", "silences", "access_log"),
+    *("quarantine_minutes", "feed_hours", "alert_minutes"),
 )
 
 
@@ -28,7 +29,7 @@ def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
 @pytest.fixture
 def engine(_engine: EngineClient) -> EngineClient:
     """The engine with empty tables."""
-    for table in (*TABLES, "quarantine_minutes"):
+    for table in TABLES:
         _engine.query(f"TRUNCATE TABLE {table}")
     return _engine
 

@@ -1,4 +1,4 @@
-"""``tocsin dashboards`` and the provisioned dashboard on a running platform."""
+"""``tocsin dashboards`` and the provisioned dashboards on a running platform."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_build_writes_once_and_check_notices_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "made" / "board.json"
-    monkeypatch.setattr(build, "DASHBOARD_FILE", path)
+    monkeypatch.setattr(build, "PROVISIONING", tmp_path)
     missing = invoke("build", "--check")
     assert missing.exit_code == 1
     assert "tocsin dashboards build" in missing.stderr
     assert "written" in invoke("build").output
-    assert json.loads(path.read_text())["uid"] == "tocsin-overview"
+    path = tmp_path / build.JSON_FOLDER / "tocsin-feeds.json"
+    assert json.loads(path.read_text())["uid"] == "tocsin-feeds"
     assert "was up to date" in invoke("build").output
     assert invoke("build", "--check").exit_code == 0
-    path.write_text(path.read_text().replace("Alerts", "Alarms"))
+    path.write_text(path.read_text().replace("Events", "Occurrences"))
     assert invoke("build", "--check").exit_code == 1
+    path.rename(path.with_name("tocsin-of-before.json"))
+    assert "tocsin-of-before.json removed" in invoke("build").output.replace("\n", "")
+    assert invoke("build", "--check").exit_code == 0
 
 
 def test_check_prints_outcomes_and_fails_on_an_error(engine: EngineClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +41,7 @@ def test_check_prints_outcomes_and_fails_on_an_error(engine: EngineClient, monke
     good = invoke("check", "--json")
     assert good.exit_code == 0
     outcomes = json.loads(good.output)
-    assert len(outcomes) == len(list(check.queries(build.dashboard())))
+    assert len(outcomes) >= sum(len(list(check.panel_queries(board))) for board in build.boards())
     assert all(outcome["errors"] == [] for outcome in outcomes)
     assert "ok" in invoke("check").output
 

@@ -1,17 +1,21 @@
-"""Every query of the dashboard runs on the real engine, over data and over an empty store."""
+"""Every query of the dashboards runs on the real engine, over data and over an empty store."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dashboards.grafana import check
-from dashboards.grafana.build import dashboard
+from dashboards.grafana.build import boards
+from dashboards.grafana.common import alert_links, geo_map, override
+from dashboards.grafana.macros import Window, expand
+from dashboards.grafana.model import Panel, PanelKind, Target
 from tests.dashboards.engine import EngineClient, alert, iso, put_alerts
 
 NOW = datetime.now(UTC)
-WINDOW = check.Window(datetime(2026, 3, 1, 11, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC))
+WINDOW = Window(NOW - timedelta(hours=1), NOW + timedelta(seconds=5), timedelta(hours=24))
 
 
 def fill(engine: EngineClient) -> None:
@@ -29,6 +33,13 @@ def fill(engine: EngineClient) -> None:
         "published_at": iso(NOW - timedelta(minutes=4)),
         "ingested_at": iso(NOW - timedelta(minutes=4) + timedelta(milliseconds=150)),
         "retain_days": 30,
+        "lat": 52.34,
+        "lon": 14.55,
+        "geo_place": "Frankfurt (Oder)",
+        "schema_id": 7,
+        "entities.type": ["document", "place"],
+        "entities.value": ["X1234567", "Frankfurt (Oder)"],
+        "entities.role": ["shown", "where"],
     }
     rows = [event | {"event_id": f"e{number}", "exercise": True, "late": number == 0} for number in range(3)]
     engine.insert("events", [*rows, rows[0], event | {"event_id": "e9", "partner": "fiu-nl", "exercise": False}])
@@ -39,26 +50,36 @@ def fill(engine: EngineClient) -> None:
         "topic": "events.border_crossing.v1",
     }
     engine.insert("quarantine", [refusal | {"reason": "too_old", "offset": offset} for offset in (1, 2)])
-    sample = {"worker": "ingest-0", "metric": "tocsin_consumer_lag", "sampled_at": iso(NOW - timedelta(minutes=2))}
-    engine.insert(
-        "pipeline_metrics", [sample | {"labels": {"partition": str(n)}, "value": 10.0 * (n + 1)} for n in range(2)]
-    )
+    lag = {"metric": "tocsin_consumer_lag", "sampled_at": iso(NOW - timedelta(seconds=20)), "worker": "ingest-0"}
+    rows = [lag | {"labels": {"partition": str(n)}, "value": 10.0 * (n + 1)} for n in range(2)]
+    engine.insert("pipeline_metrics", [*rows, *samples("ingest-0", 1000.0)])
+
+
+def samples(worker: str, started: float) -> list[dict[str, Any]]:
+    """Three samples of a worker, 5 s apart, that was started anew before the last: its counters begin again."""
+    found = []
+    for number, (start, count, total) in enumerate([(started, 10, 2.0), (started, 20, 5.0), (started + 9, 5, 1.0)]):
+        values: dict[str, float] = {
+            "process_start_time_seconds": start,
+            "process_resident_memory_bytes": 1e8 + number,
+            "tocsin_correlation_groups": 4.0 + number,
+            "tocsin_notifications_pending": 0.0,
+            "tocsin_store_retries_total": 0.0 if number == 2 else 2.0 * number,
+        }
+        for name in ("batch_records", "checkpoint_seconds", "stage_seconds", "insert_seconds"):
+            values |= {f"tocsin_{name}_count": count, f"tocsin_{name}_sum": total}
+        sample = {
+            "worker": worker,
+            "sampled_at": iso(NOW - timedelta(seconds=30 - 5 * number)),
+            "labels": {"table": "t"},
+        }
+        found += [sample | {"metric": name, "value": value} for name, value in values.items()]
+    return found
 
 
 def outcomes(engine: EngineClient, **values: str | list[str]) -> dict[str, check.Outcome]:
-    found = check.check(engine, now=NOW + timedelta(seconds=5), values=values)
+    found = check.check(engine, now=NOW + timedelta(seconds=5), values={"exercise": "all"} | values)
     return {outcome.where.split("'")[1] if "'" in outcome.where else outcome.where: outcome for outcome in found}
-
-
-def test_every_query_shows_something_over_data(engine: EngineClient) -> None:
-    fill(engine)
-    found = outcomes(engine)
-    assert {where: outcome.errors for where, outcome in found.items() if outcome.errors} == {}
-    assert [where for where, outcome in found.items() if not outcome.rows] == []
-    assert found["Open alerts by level"].columns["critical"] == "UInt64"
-    assert found["Alerts"].rows == 2
-    assert found["Where open alerts are"].rows == 1
-    assert found["variable partner"].rows == 2
 
 
 def test_every_query_runs_over_an_empty_store(engine: EngineClient) -> None:
@@ -67,19 +88,19 @@ def test_every_query_runs_over_an_empty_store(engine: EngineClient) -> None:
 
 def test_the_selectors_select(engine: EngineClient) -> None:
     fill(engine)
-    assert outcomes(engine, exercise="live")["Alerts"].rows == 1
-    assert outcomes(engine, exercise="exercise")["Alerts"].rows == 1
-    assert outcomes(engine, partner=["fiu-nl"])["Alerts"].rows == 0
-    assert outcomes(engine, partner=["bpol-de", "o'brien"])["Alerts"].rows == 2
+    odd = outcomes(engine, partner=["bpol-de", "o'brien"])
+    assert {where: outcome.errors for where, outcome in odd.items() if outcome.errors} == {}
+    assert odd["tocsin-feeds: variable partner"].rows == 2
     assert outcomes(engine, partner=["fiu-nl"])["Age of the last event, by partner and family"].rows == 1
     assert outcomes(engine, exercise="live")["Events stored per second, by partner"].rows == 1
 
 
 def value(engine: EngineClient, title: str, column: str) -> float:
-    query = next(each for each in check.queries(dashboard()) if f"'{title}'" in each.where)
-    window = check.Window(NOW - timedelta(hours=1), NOW + timedelta(seconds=5), timedelta(hours=24))
-    sql = check.expand_macros(check.expand_variables(query.sql, check.selections(dashboard())), window)
-    answer = engine.query(sql)
+    board, query = next(
+        (board, query) for board in boards() for query in check.panel_queries(board) if f"'{title}'" in query.where
+    )
+    values, _ = check.opening_values(engine, board, WINDOW)
+    answer = engine.query(expand(query.sql, WINDOW, values | {"exercise": "all"}))
     return float(answer.result_rows[0][answer.column_names.index(column)])
 
 
@@ -88,37 +109,77 @@ def test_numbers_are_right(engine: EngineClient) -> None:
     assert value(engine, "Events stored per second, by partner", "events_per_second") == pytest.approx(3 / 86_400)
     assert value(engine, "Late events, by partner", "late_events") == 1
     assert value(engine, "Refused records, by reason", "records") == 2
-    assert value(engine, "Consumer lag, by worker", "records") == 30
+    assert value(engine, "Consumer lag, by worker", "amount") == 30
     assert value(engine, "Ingest latency", "p50") == pytest.approx(150, abs=1)
+    assert value(engine, "Time of a checkpoint, by worker", "mean") == pytest.approx(3.0 / 10)
+    assert value(engine, "Memory, by worker", "amount") == 1e8 + 2
+    assert value(engine, "State: live groups and known alerts", "amount") == 6
+    assert value(engine, "Restarts, by worker", "restarts") == 1
+    assert value(engine, "Inserts tried again, by worker", "retries") == 2
+    assert value(engine, "Consumer lag, by partition", "lag") == 20
+    assert value(engine, "Entities that several partners saw", "partners") == 2
+    assert value(engine, "Entities that several partners saw", "seen") == 4
+    assert value(engine, "Events by place", "events") == 4
+    assert value(engine, "Events by place", "lat") == pytest.approx(52.34)
+    assert value(engine, "Schema versions in use, by feed", "schema_id") == 7
     since_import = (datetime.now(UTC) - NOW).total_seconds()
     age = value(engine, "Age of the last event, by partner and family", "age")
     assert 235 <= age - since_import <= 245
 
 
-def test_macros_expand_as_the_plugin_documents() -> None:
-    start, end = int(WINDOW.start.timestamp()), int(WINDOW.end.timestamp())
-    assert check.expand_macros("$__timeFilter(t)", WINDOW) == f"t >= toDateTime({start}) AND t <= toDateTime({end})"
-    assert check.expand_macros("$__timeInterval(t)", WINDOW) == "toStartOfInterval(toDateTime(t), INTERVAL 60 second)"
-    assert check.expand_macros("$__interval_s $__fromTime", WINDOW) == f"60 toDateTime({start})"
+def panel(kind: PanelKind, sql: str, **more: Any) -> check.Query:
+    target = Target(sql, series=bool(more.pop("series", False)))
+    made = Panel(kind=kind, title="t", description="", width=1, height=1, targets=(target,), **more)
+    return check.Query("here", sql, made, target)
 
 
-@pytest.mark.parametrize(("sql", "says"), [("$__timeFilter()", "needs a column"), ("$__nope(x)", "not a macro")])
-def test_a_wrong_macro_is_named(sql: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        check.expand_macros(sql, WINDOW)
+MARKERS = geo_map("t", "", "", colour_by="severity", thresholds={}, width=1, height=1).options
 
 
 @pytest.mark.parametrize(
-    ("sql", "format_", "says"),
+    ("query", "says"),
     [
-        ("SELECT nothing FROM nowhere", 1, "nowhere"),
-        ("SELECT toLowCardinality('x') AS c", 1, "plugin 3.3 cannot read"),
-        ("SELECT 1 AS v", 0, "needs a column of type DateTime"),
-        ("SELECT now() AS t, 'x' AS label", 0, "needs a numeric column"),
-        ("SELECT '${missing}' AS v", 1, "not a variable"),
+        (panel("table", "SELECT nothing FROM nowhere"), "nowhere"),
+        (panel("table", "SELECT updatd_at FROM alerts"), "updatd_at"),
+        (panel("table", "SELECT 1 AS v WHERE $__timeFliter(v)"), "not a macro"),
+        (panel("table", "SELECT '${missing}' AS v"), "not a variable"),
+        (panel("table", "SELECT toLowCardinality('x') AS c"), "plugin 3.3 cannot read"),
+        (panel("table", "SELECT 1 AS v", overrides=(override("w", unit="s"),)), "names column w"),
+        (panel("table", "SELECT 1 AS v", defaults={"links": [*alert_links()]}), "names column alert_id"),
+        (panel("stat", "SELECT 'x' AS v"), "needs a numeric column"),
+        (panel("timeseries", "SELECT 1 AS v", series=True), "needs a column of type DateTime"),
+        (panel("timeseries", "SELECT now() AS t, 'x' AS label", series=True), "needs a numeric column"),
+        (
+            panel("timeseries", "SELECT toDateTime(9 - number) AS t, 'x' AS l, 1 AS v FROM numbers(3)", series=True),
+            "ascending time",
+        ),
+        (panel("heatmap", "SELECT now() AS t, 'x' AS v"), "needs a numeric column"),
+        (panel("state-timeline", "SELECT now() AS t"), "column of states"),
+        (panel("barchart", "SELECT 'x' AS a, 1 AS v", options={"xField": "b"}), "its column b to be text or time"),
+        (panel("geomap", "SELECT 1.0 AS lat, 2 AS severity", options=MARKERS), "column lon to be numeric"),
+        (panel("nodeGraph", "SELECT 'a' AS id, 'a' AS source"), "needs column target"),
+        (panel("nodeGraph", "SELECT 'a' AS id, 'a' AS title"), "needs column mainstat"),
     ],
+    ids=lambda each: each.replace(" ", "-") if isinstance(each, str) else "",
 )
-def test_a_query_that_would_not_show_is_an_error(engine: EngineClient, sql: str, format_: int, says: str) -> None:
-    outcome = check.run(engine, check.Query("here", sql, format_), WINDOW, {})
-    assert len(outcome.errors) == 1
-    assert says in outcome.errors[0]
+def test_a_query_that_would_not_show_is_an_error(engine: EngineClient, query: check.Query, says: str) -> None:
+    (error,) = check.run(engine, query, WINDOW, {}).errors
+    assert says in error
+
+
+def test_an_empty_panel_is_an_error_only_where_rows_are_expected(engine: EngineClient) -> None:
+    nothing = "SELECT 1 AS v WHERE 0"
+    assert check.run(engine, panel("table", nothing), WINDOW, {}).errors == ()
+    (error,) = check.run(engine, panel("table", nothing), WINDOW, {}, expect_rows=True).errors
+    assert "no rows" in error
+    known = panel("table", nothing, empty_in_demo="nobody does that there")
+    assert check.run(engine, known, WINDOW, {}, expect_rows=True).errors == ()
+
+
+def test_buckets_are_as_wide_as_the_panel_and_the_time_range_ask() -> None:
+    hour = timedelta(hours=1)
+    assert check.bucket(hour, None) == timedelta(seconds=7)
+    assert check.bucket(hour, panel("table", "", interval="1m").panel) == timedelta(minutes=1)
+    assert check.bucket(500 * hour, panel("table", "", interval="1m").panel) == hour
+    with pytest.raises(ValueError, match="'soon'"):
+        check.bucket(hour, panel("table", "", interval="soon").panel)

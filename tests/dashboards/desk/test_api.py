@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from dashboards.alerts import Store
-from dashboards.desk.app import create_api
-from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Role, token_permissions
+from dashboards.desk.auth.roles import ROLE_PERMISSIONS, token_permissions
 from dashboards.desk.commands import Commands
-from dashboards.desk.desk import Desk
 from schemas.lifecycle import Action, Command
-from schemas.settings import Settings
-from tests.dashboards.desk.states import NOW, HandFed, state
+from tests.dashboards.desk.site import Site
+from tests.dashboards.desk.states import NOW, state
 from tests.dashboards.engine import EngineClient, alert, evidence, put_alerts
-
-STATES = (
-    state("a", raised_at=NOW - timedelta(minutes=30)),
-    state("b", raised_at=NOW - timedelta(minutes=20)),
-    state("c", priority="P1", level="critical", partners=["fiu-nl"], exercise=True),
-    state("held", silences=["s"]),
-    state("done", state="closed", verdict="benign"),
-)
 
 
 def _cursor(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-@dataclass
-class Site:
-    """The API, and a client for each role."""
-
-    desk: Desk
-    live: HandFed
-    transport: httpx.ASGITransport
-
-    def client(self, role: Role | None = "watch_officer", partner: str | None = None) -> httpx.AsyncClient:
-        headers = {}
-        if role is not None:
-            name = f"{role}-{partner or 'x'}".replace("_", "-")
-            self.desk.accounts.add_machine(name, role, partner=partner)
-            token = self.desk.accounts.tokens.make(name, ROLE_PERMISSIONS[role], timedelta(hours=1))
-            headers["Authorization"] = f"Bearer {token.secret}"
-        return httpx.AsyncClient(transport=self.transport, base_url="http://127.0.0.1", headers=headers)
-
-
-@pytest.fixture
-async def site(engine: EngineClient, tmp_path: Path) -> AsyncIterator[Site]:
-    # The discard port: nothing here reaches a platform that runs on this machine.
-    nowhere = "127.0.0.1:9"
-    settings = Settings(data_dir=tmp_path, kafka_bootstrap=nowhere, clickhouse_url=f"http://{nowhere}")
-    live = HandFed(settings, STATES)
-    app, desk = create_api(settings, live=live, store=Store(settings, connector=lambda: engine))
-    async with app.router.lifespan_context(app):
-        yield Site(desk, live, httpx.ASGITransport(app))
 
 
 def ids(answer: httpx.Response) -> list[str]:
@@ -158,6 +115,21 @@ async def test_a_partner_learns_of_others_what_their_marking_allows(site: Site, 
     listed = await client.get("/api/v1/alerts", params={"partner": "fiu-nl", "q": "watch-officer-x"})
     assert (ids(listed), listed.json()["held_back"]) == ([], 0)
     assert "both said" in (await officer.get("/api/v1/alerts/p")).text
+
+
+async def test_an_alert_is_exported_for_who_may_see_all_of_it(site: Site, engine: EngineClient) -> None:
+    put_alerts(engine, alert("a"), alert("c", partners=["fiu-nl"]))
+    client = site.client()
+    stix = await client.get("/api/v1/alerts/a/export", params={"format": "stix"})
+    assert stix.headers["content-type"] == "application/stix+json;version=2.1"
+    assert stix.headers["content-disposition"] == 'attachment; filename="alert-a.stix.json"'
+    assert stix.json()["type"] == "bundle"
+    cap = await client.get("/api/v1/alerts/a/export", params={"format": "cap"})
+    assert b"<sender>tocsin.invalid</sender>" in cap.content
+    assert (await client.get("/api/v1/alerts/nothing/export", params={"format": "cap"})).status_code == 404
+    assert (await client.get("/api/v1/alerts/a/export", params={"format": "pdf"})).status_code == 422
+    partner = site.client("partner", "fiu-nl")
+    assert (await partner.get("/api/v1/alerts/c/export", params={"format": "stix"})).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -299,3 +271,23 @@ async def test_silences_have_bounds(site: Site) -> None:
     for changes in ({"matchers": [matcher | {"value": "a" * 1_001}]}, {"partner": "a" * 101}):
         assert (await client.post("/api/v1/silences", json=wanted | changes)).status_code == 422
     assert (await client.post("/api/v1/silences/preview", json={"matchers": [matcher]})).status_code == 200
+
+
+async def test_history_is_found_under_earlier_ids_too(site: Site, engine: EngineClient) -> None:
+    put_alerts(
+        engine,
+        alert("oldest", status="superseded", superseded_by="older"),
+        alert("older", status="superseded", superseded_by="a"),
+        alert("a", supersedes=["older"]),
+    )
+    rows = [
+        {"at": NOW.isoformat(), "action_id": name, "alert_id": name, "verb": "note", "by": "mira", "via": "desk"}
+        | {"accepted": True, "revision": 1, "text": f"said of {name}", "details": "{}"}
+        for name in ("oldest", "older", "a", "b")
+    ]
+    engine.insert("alert_actions", rows)
+    found = (await site.client().get("/api/v1/alerts/a/actions")).json()
+    assert sorted(each["text"] for each in found) == ["said of a", "said of older", "said of oldest"]
+    site.live.put(state("a", partners=["bpol-de"]), state("older", partners=["hub-ke"], superseded_by="a"))
+    seen = (await site.client("partner", "bpol-de").get("/api/v1/alerts/a/actions")).json()
+    assert [each["alert_id"] for each in seen] == ["a"]

@@ -6,6 +6,8 @@ import io
 import wave
 from datetime import timedelta
 
+import pytest
+
 from dashboards.alerts import Store, StoreAwayError
 from dashboards.desk.dialogs import matchers_of, preview_text
 from dashboards.desk.frame import is_urgent
@@ -14,7 +16,9 @@ from dashboards.desk.scope import Scope, preview
 from dashboards.desk.sound import alarm
 from schemas.lifecycle import Matcher
 from schemas.settings import Settings
+from tests.dashboards.desk.pages.sample import state_row
 from tests.dashboards.desk.states import NOW, state
+from tests.dashboards.engine import EngineClient
 
 RULE = [Matcher(field="rule_id", value="c0ffee")]
 
@@ -34,7 +38,7 @@ def test_scope_counts_what_matches_within_seven_days() -> None:
         state("other", rule_id="beef"),
         state("old", raised_at=old, last_event_at=old),
     ]
-    found = preview(away(), known, RULE, NOW)
+    found = preview(away(), RULE, None, NOW, known=known)
     assert (found.total, found.active, found.complete) == (2, 1, False)
     assert found.counts == {"P1": 1, "P2": 1, "P3": 0, "P4": 0}
     assert found.alert_ids == ["b", "a"]
@@ -42,17 +46,45 @@ def test_scope_counts_what_matches_within_seven_days() -> None:
 
 def test_scope_is_said_in_a_sentence() -> None:
     assert preview_text(Scope()) == "In the last 7 days it would have hidden nothing."
-    found = Scope(2, 1, {"P1": 1, "P2": 1, "P3": 0, "P4": 0}, ["Latest"], ["a"], complete=False)
+    hidden = [state("a", priority="P1", rule_title="Latest"), state("b", state="closed")]
+    found = Scope(hidden, alerts=9, complete=False)
     assert preview_text(found) == (
         "In the last 7 days it would have hidden 2 alerts (1 P1, 1 P2); 1 of them active now. Latest: Latest. "
-        "The store does not answer: older ones may be missing."
+        "Not all could be looked at: some may be missing."
     )
 
 
 def test_a_silence_begins_with_the_alert_and_hides_it() -> None:
     seen = state("a", exercise=True)
     assert [each.field for each in matchers_of(seen)] == ["rule_id", "group.document_number", "exercise"]
-    assert preview(away(), [seen, state("live")], matchers_of(seen), NOW).alert_ids == ["a"]
+    assert preview(away(), matchers_of(seen), None, NOW, known=[seen, state("live")]).alert_ids == ["a"]
+
+
+def test_a_maintenance_window_hides_alerts_about_its_feed() -> None:
+    feed = state("feed", kind="platform", group={"partner": "fiu-nl"}, rule_id="feed")
+    known = [feed, state("other", partners=["fiu-nl"]), state("dog", tags=["platform.watchdog"])]
+    found = preview(away(), [], "fiu-nl", NOW, known=known)
+    assert (found.alert_ids, found.alerts) == (["feed"], 2)
+    assert preview(away(), RULE, "fiu-nl", NOW, known=known).alert_ids == ["other", "feed"]
+
+
+def test_without_memory_the_store_has_to_answer() -> None:
+    with pytest.raises(StoreAwayError):
+        preview(away(), RULE, None, NOW)
+
+
+def test_what_is_forgotten_is_found_in_the_store(engine: EngineClient, store: Store) -> None:
+    long_ago = NOW - timedelta(days=20)
+    stored = [
+        state("closed", state="closed"),
+        state("grown", raised_at=long_ago),
+        state("touched", raised_at=long_ago, last_event_at=long_ago),
+        state("known", state="closed", rule_id="beef"),
+    ]
+    engine.insert("alert_states", [state_row(each) for each in stored])
+    found = preview(store, RULE, None, NOW, known=[state("known")])
+    assert (sorted(found.alert_ids), found.alerts, found.complete) == (["closed", "grown", "known"], 3, True)
+    assert preview(store, RULE, None, NOW, days=30).total == 3
 
 
 def test_rows_say_who_has_it_and_why_it_is_held_back() -> None:

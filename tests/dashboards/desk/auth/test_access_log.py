@@ -128,8 +128,8 @@ def test_the_real_store_takes_the_rows_and_the_reader_sees_them(tmp_path: Path) 
             f"SELECT {', '.join(COLUMNS)} FROM access_log ORDER BY person DESC"
         )
         assert [list(row)[1:] for row in found.result_rows] == [
-            ["wim", "watch_officer", "view", "/alerts/a-1", True, "desk", "192.0.2.1", "GET 200 ?q='\"\\ü"],
-            ["", "", "login", "", False, "desk", "192.0.2.9", ""],
+            ["wim", "watch_officer", "view", "/alerts/a-1", True, "desk", "192.0.2.1", "GET 200 ?q='\"\\ü", ""],
+            ["", "", "login", "", False, "desk", "192.0.2.9", "", ""],
         ]
         assert found.result_rows[0][0].replace(tzinfo=None) == Clock().time.replace(tzinfo=None)
     finally:

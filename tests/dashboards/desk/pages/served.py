@@ -1,6 +1,6 @@
 """A desk with the sample watch: the real engine of ClickHouse as its store, and the real lifecycle in this process
 instead of behind Kafka. ``python -m tests.dashboards.desk.pages.served FOLDER PORT`` prints one JSON line when it
-serves: the session of an officer, an analyst and a partner.
+serves: a session of each role.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from nicegui import app as nicegui_app
 
 from dashboards.alerts import Store
 from dashboards.desk.app import create_app
+from dashboards.desk.auth.access_log import AccessLog, Entry
 from dashboards.desk.live import Change, Live, Standing
 from processors.lifecycle.effects import Effects
 from processors.lifecycle.engine import Lifecycle
@@ -29,16 +32,31 @@ from schemas.settings import Settings
 from tests.dashboards.desk.pages import sample
 from tests.dashboards.engine import EngineClient, apply_schema
 
+AWAY = "store-away"
+"""While this file is in the folder, the store is away."""
+
 
 class LockedEngine:
-    """The engine speaks with one at a time."""
+    """The engine speaks with one at a time, and with nobody while the file ``away`` is there."""
 
-    def __init__(self, engine: EngineClient) -> None:
-        self._engine, self._lock = engine, threading.Lock()
+    def __init__(self, engine: EngineClient, away: Path) -> None:
+        self._engine, self._away, self._lock = engine, away, threading.Lock()
 
     def query(self, query: str, parameters: dict[str, Any]) -> Any:
+        self._check()
         with self._lock:
             return self._engine.query(query, parameters)
+
+    def put_accesses(self, entries: Sequence[Entry]) -> None:
+        """Rows of the access log, as the desk writes them."""
+        self._check()
+        rows = [asdict(each) | {"at": each.at.isoformat()} for each in entries]
+        with self._lock:
+            self._engine.insert("access_log", rows)
+
+    def _check(self) -> None:
+        if self._away.exists():
+            raise ConnectionRefusedError("nobody listens there")
 
 
 class LocalLive(Live):
@@ -114,8 +132,10 @@ def main(folder: Path, port: int) -> None:
     live = LocalLive(settings)
     lifecycle = LocalLifecycle(settings, live, engine)
     live.first = fill(lifecycle, engine, made)
-    store = Store(settings, connector=lambda: LockedEngine(engine))
-    app = create_app(settings, live=live, store=store)
+    shared = LockedEngine(engine, folder / AWAY)
+    store = Store(settings, connector=lambda: shared)
+    access = AccessLog(settings, insert=shared.put_accesses, flush_every_s=0.1)
+    app = create_app(settings, live=live, store=store, access_log=access)
     object.__setattr__(nicegui_app.state.desk, "commands", lifecycle)
     sessions = login(nicegui_app.state.desk.accounts)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")
@@ -154,7 +174,8 @@ COMMANDS: tuple[tuple[Any, str, dict[str, Any]], ...] = (
 def login(accounts: Any) -> dict[str, str]:
     """A session for each role; the accounts' passwords are changed, so that the desk lets them in."""
     found = {}
-    for role, partner in (("watch_officer", None), ("analyst", None), ("partner", "fiu-nl"), ("administrator", None)):
+    for role, partner in (("watch_officer", None), ("analyst", None), ("partner", "fiu-nl"), ("administrator", None),
+                          ("oversight", None)):  # fmt: skip
         name = role.replace("_", "-")
         one_time = accounts.add(name, role, partner=partner, display=name.title())
         accounts.change_password(name, one_time.password, f"correct-horse-{name}-battery", "127.0.0.1")

@@ -81,6 +81,7 @@ def test_a_hostile_alert_becomes_text_in_every_part_of_the_page() -> None:
     ("changes", "said"),
     [
         ({}, "open, nobody has taken it"),
+        ({"assignee": "anna"}, "open again; anna had it"),
         (
             {"state": "acknowledged", "acknowledged_by": "ben", "acknowledged_until": noon() + timedelta(minutes=12)},
             "acknowledged by ben for 12 min more",
