@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from deploy.embedded.checks import CommittedProgress
 from deploy.embedded.platform import Platform
+from streams.progress import CommittedProgress
 from streams.topics import TopicSpec, ensure_topics
 
 ASKING = 4

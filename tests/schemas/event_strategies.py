@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.registry import load_schema
+from schemas.registry import AVRO_DIR, load_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TIMES = st.datetimes(datetime(1700, 1, 1), datetime(2400, 1, 1), timezones=st.just(UTC))
@@ -25,9 +26,9 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def records(family: str) -> st.SearchStrategy[dict[str, Any]]:
+def records(family: str, folder: Path = AVRO_DIR) -> st.SearchStrategy[dict[str, Any]]:
     """Valid records of a family, as ``to_avro`` gives them."""
-    return _of(load_schema(family), "", "")
+    return _of(load_schema(family, folder), "", "")
 
 
 def _of(schema: Any, path: str, doc: str) -> st.SearchStrategy[Any]:
