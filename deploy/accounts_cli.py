@@ -24,6 +24,7 @@ from dashboards.desk.auth.database import DatabaseError
 from dashboards.desk.auth.roles import PERMISSIONS, ROLES, Role
 from dashboards.desk.auth.tokens import TokenError
 from dashboards.explain import printable, stamp
+from deploy.access_cli import access
 from deploy.ask import login_name
 from deploy.options import AsJson
 from schemas.partners import load_partners
@@ -31,6 +32,7 @@ from schemas.settings import Settings
 from schemas.yaml_lines import ConfigError
 
 app = typer.Typer(help="Accounts and API tokens of the desk.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(access)
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the platform (default .tocsin).")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
@@ -100,7 +102,7 @@ def add(
     """Make an account and print its one-time password, which is shown once and must be changed at the first login."""
     _check_partner(data_dir, partner)
     made = None
-    with _opened(data_dir, "account add", name) as accounts:
+    with _opened(data_dir, "account add", _about(name, role, partner)) as accounts:
         if machine:
             accounts.add_machine(name, cast("Role", role), partner=partner, display=display)
         else:
@@ -121,10 +123,9 @@ def list_accounts(as_json: AsJson = False, data_dir: DataDir = None) -> None:
         return
     table = Table("name", "role", "partner", "state", "logs in by", "last login (UTC)", box=box.SIMPLE_HEAD)
     for each in found:
-        state = "disabled" if each.disabled else "one-time password" if each.must_change else "enabled"
-        how = "identity provider" if each.identity else "password" if each.has_password else "token"
         last = stamp(each.last_login_at) if each.last_login_at else "never"
-        table.add_row(each.name, each.role, printable(each.partner or ""), state, how, last)
+        partner = printable(each.partner or "")
+        table.add_row(each.name, each.role, partner, each.standing, each.logs_in_by, last)
     Console().print(table)
 
 
@@ -142,6 +143,14 @@ def enable(name: Name, data_dir: DataDir = None) -> None:
     with _opened(data_dir, "account enable", name) as accounts:
         accounts.enable(name)
     typer.echo(f"{name} is enabled")
+
+
+@app.command()
+def unlock(name: Name, data_dir: DataDir = None) -> None:
+    """End the wait after wrong passwords."""
+    with _opened(data_dir, "account unlock", name) as accounts:
+        accounts.unlock(name)
+    typer.echo(f"{name} may log in at once")
 
 
 @app.command()
@@ -166,7 +175,7 @@ def reset(name: Name, data_dir: DataDir = None) -> None:
 def role(name: Name, role: RoleName, partner: Partner = None, data_dir: DataDir = None) -> None:
     """Give an account another role; who is logged in under it has to log in again."""
     _check_partner(data_dir, partner)
-    with _opened(data_dir, "account role", f"{name} {role}") as accounts:
+    with _opened(data_dir, "account role", _about(name, role, partner)) as accounts:
         accounts.set_role(name, cast("Role", role), partner=partner)
     typer.echo(f"{name} is {role}")
 
@@ -224,6 +233,10 @@ def revoke(
 def _tell(made: OneTime) -> None:
     typer.echo(f"name      {made.name}\npassword  {made.password}")
     typer.echo(f"Shown once; valid for {ONE_TIME_VALID.days} days, to be changed at the first login.", err=True)
+
+
+def _about(name: str, role: str, partner: str | None) -> str:
+    return f"{name} {role} {partner or ''}".strip()
 
 
 def _check_partner(data_dir: Path | None, partner: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,18 @@ from confluent_kafka import KafkaException
 
 from deploy.backtest import COLUMNS, NAMES, event_of
 from processors.offline import Offline
+from processors.rule_files import RuleError
 from processors.rule_tests import part_of
 from processors.rulebook import Rulebook
-from processors.ruleset import read_history
+from processors.ruleset import RuleSet, read_history
 from processors.times import micros
 from schemas.alerts import Alert, Evidence
 from schemas.registry import Registry, RegistryError
 from schemas.settings import Settings
 from schemas.wire import unframe
 from streams.fetch import Position, fetch
+
+log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 
@@ -82,18 +86,38 @@ def replay(settings: Settings, client: Client, alert: Alert, book: Rulebook) -> 
 
 
 def book_of(settings: Settings, alert: Alert) -> Rulebook:
-    """The deployed rulebook that has the alert's rule in the version that fired, else the one in force.
+    """As :func:`book_with`, of everything that was deployed.
 
     Raises:
         KafkaException, TimeoutError: the brokers do not answer.
         LookupError: no deployed rulebook has the rule.
     """
-    books = [each.rulebook for each in read_history(settings).sets]
-    having = [(book, rule) for book in books if (rule := book.by_id.get(alert.rule.id))]
-    exact = [book for book, rule in having if rule.meta.version == alert.rule.version]
-    if not having:
-        raise LookupError(f"rule {alert.rule.id} is in no deployed rule set")
-    return (exact or [having[0][0]])[0]
+    return book_with(alert, read_history(settings).sets)
+
+
+def book_with(alert: Alert, sets: Iterable[RuleSet]) -> Rulebook:
+    """The first rulebook that has the alert's rule in the version that fired, else the first that has the rule.
+
+    Rule sets that this version of the software cannot use are left out.
+
+    Raises:
+        LookupError: none has the rule.
+    """
+    other: Rulebook | None = None
+    for each in sets:
+        try:
+            book = each.rulebook
+        except RuleError as error:
+            log.warning("rule set %s is left out: %s", each.version, error)
+            continue
+        rule = book.by_id.get(alert.rule.id)
+        if rule and rule.meta.version == alert.rule.version:
+            return book
+        if rule and other is None:
+            other = book
+    if other is None:
+        raise LookupError(f"rule {alert.rule.id} is in no deployed rule set that can be used")
+    return other
 
 
 def _from_kafka(settings: Settings, evidence: Iterable[Evidence]) -> dict[str, Event]:

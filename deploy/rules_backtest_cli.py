@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from dashboards.explain import printable
 from deploy.backtest import Backtest, Choice, Deployed, differences
+from deploy.moments import micros_at
 from deploy.rules_run_cli import progress_on
 from processors.event_time import iso, micros_of
 from processors.offline import OfflineAlert, without_collector
@@ -31,8 +31,6 @@ from streams.store import connect
 
 TOP_GROUPS = 10
 BAR = 40
-_AGO = re.compile(r"(\d{1,6})([smhdw])(?: ago)?")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def backtest(
@@ -61,7 +59,9 @@ def backtest(
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     now = dt.datetime.now(dt.UTC)
-    choice = Choice(_moment(begin, now, "--from"), _moment(end, now, "--to"), family or "", partner or "", include_late)
+    choice = Choice(
+        micros_at(begin, now, "--from"), micros_at(end, now, "--to"), family or "", partner or "", include_late
+    )
     if choice.begin_us >= choice.end_us:
         raise typer.BadParameter(f"{iso(choice.begin_us)} is not before {iso(choice.end_us)}", param_hint="--from")
     if family is not None and family not in FAMILIES:
@@ -87,26 +87,6 @@ def backtest(
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(result, Console(highlight=False))
-
-
-def _moment(text: str, now: dt.datetime, option: str) -> int:
-    """Microseconds since 1970 UTC of what the user wrote.
-
-    Raises:
-        typer.BadParameter: it is no time.
-    """
-    if text == "now":
-        return micros_of(now.isoformat()) or 0
-    found = _AGO.fullmatch(text.strip())
-    if found:
-        ago = dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
-        return micros_of((now - ago).isoformat()) or 0
-    micros = micros_of(text)
-    if micros is None:
-        raise typer.BadParameter(
-            f"{text!r} is no time: write 7d, 24h, 2026-03-01 or 2026-03-01T12:00:00Z", param_hint=option
-        )
-    return micros
 
 
 def _run(

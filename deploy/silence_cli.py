@@ -16,20 +16,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dashboards.alerts import Store, StoreAwayError
+from dashboards.desk.scope import PREVIEW_DAYS
+from dashboards.desk.scope import preview as preview_of
 from dashboards.explain import printable
 from deploy.alert_actions_cli import seconds
 from deploy.ask import AWAY, asker, errors_for_people, login_name, new_command, tell
 from deploy.options import AsJson, By, DataDir
-from processors.lifecycle.matchers import matches
-from processors.watchdog import WATCHDOG
-from schemas.lifecycle import AlertState, Matcher, Silence
+from schemas.lifecycle import Matcher, Silence
 from schemas.matcher_text import parse_matcher
 from schemas.settings import Settings
 from streams.store import connect
 
 app = typer.Typer(help="Silences and maintenance windows.", no_args_is_help=True, pretty_exceptions_enable=False)
 
-PREVIEW_DAYS = 7
 Matchers = Annotated[
     list[str] | None,
     typer.Argument(
@@ -134,26 +134,31 @@ def preview(
     data_dir: DataDir = None,
 ) -> None:
     """Show which alerts of the last days a silence of this scope would have hidden."""
-    scope = _scope(matchers, partner)
-    states = _states(Settings.load(data_dir), days)
-    hidden = [state for state in states if matches(scope, state)]
+    now = dt.datetime.now(dt.UTC)
+    try:
+        scope = preview_of(Store(Settings.load(data_dir)), _matchers(matchers, partner), partner, now, days=days)
+    except StoreAwayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(AWAY) from None
+    if not scope.complete:
+        typer.echo("There are too many alerts to look at all of them: give fewer --days.", err=True)
     if as_json:
         content = {
             "days": days,
-            "alerts": len(states),
-            "hidden": [json.loads(state.model_dump_json()) for state in hidden],
+            "alerts": scope.alerts,
+            "hidden": [json.loads(state.model_dump_json()) for state in scope.hidden],
         }
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
     table = Table("Id", "Raised (UTC)", "Priority", "Level", "Story", "Verdict", box=box.SIMPLE_HEAD)
-    for state in hidden:
+    for state in scope.hidden:
         raised = f"{state.raised_at:%Y-%m-%d %H:%M}"
         table.add_row(state.alert_id[:13], raised, state.priority, state.level, _text(state.story), state.verdict or "")
     console = Console()
-    if hidden:
+    if scope.hidden:
         console.print(table)
     console.print(
-        f"{len(hidden)} of {len(states)} alerts of the last {days} days would have told nobody.", highlight=False
+        f"{scope.total} of {scope.alerts} alerts of the last {days} days would have told nobody.", highlight=False
     )
 
 
@@ -163,6 +168,13 @@ def _scope(texts: list[str] | None, partner: str | None) -> list[Matcher]:
     Raises:
         typer.BadParameter: a text is no matcher, or nothing says what is to be silenced.
     """
+    found = _matchers(texts, partner)
+    if not found and partner:
+        return [Matcher(field="kind", value="platform"), Matcher(field="partners", value=partner)]
+    return found
+
+
+def _matchers(texts: list[str] | None, partner: str | None) -> list[Matcher]:
     found: list[Matcher] = []
     for text in texts or []:
         try:
@@ -170,9 +182,7 @@ def _scope(texts: list[str] | None, partner: str | None) -> list[Matcher]:
         except (PydanticCustomError, ValidationError) as error:
             said = error.message() if isinstance(error, PydanticCustomError) else error.errors()[0]["msg"]
             raise typer.BadParameter(f"'{text}': {said}", param_hint="MATCHER") from None
-    if not found and partner:
-        return [Matcher(field="kind", value="platform"), Matcher(field="partners", value=partner)]
-    if not found:
+    if not found and not partner:
         raise typer.BadParameter("say what: at least one matcher, or --partner", param_hint="MATCHER")
     return found
 
@@ -199,15 +209,6 @@ def _read(settings: Settings) -> list[dict[str, Any]]:
         | {name: row[name].replace(tzinfo=dt.UTC) for name in ("starts_at", "ends_at", "created_at")}
         for row in rows
     ]
-
-
-def _states(settings: Settings, days: int) -> list[AlertState]:
-    sql = (
-        "SELECT record FROM alert_states FINAL WHERE updated_at >= {since:DateTime64(3)} AND rule_id != {dog:String} "
-        "ORDER BY raised_at DESC"
-    )
-    parameters = {"since": dt.datetime.now(dt.UTC) - dt.timedelta(days=days), "dog": WATCHDOG}
-    return [AlertState.model_validate_json(row["record"]) for row in _query(settings, sql, parameters)]
 
 
 def _query(settings: Settings, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -83,6 +83,10 @@ class OnCall:
                 return found
         return ()
 
+    def knows(self, person: str) -> bool:
+        """Whether the file has a person of that id."""
+        return self.policy.person(person) is not None
+
     def timeout_s(self, policy: str, step: int) -> float | None:
         """Seconds until the next step; ``None`` when there is no next one."""
         if not 0 <= step < self._steps(policy) - 1:

@@ -167,7 +167,7 @@ def meta_of(rule: SigmaRuleBase, source: Source) -> RuleMeta:
         tags=tuple(str(tag) for tag in rule.tags),
         false_positives=tuple(str(each) for each in rule.falsepositives),
         tocsin=tocsin_of(source.document),
-        path=f"{source.path.name}:{source.line}",
+        path=f"{source.path}:{source.line}",
     )
 
 

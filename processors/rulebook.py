@@ -28,7 +28,8 @@ Operator = Literal["gt", "gte", "lt", "lte", "eq", "neq"]
 
 @dataclass(frozen=True)
 class RuleMeta:
-    """What people read about a rule; ``version`` is the first 12 hex digits of the SHA-256 of its content."""
+    """What people read about a rule; ``version`` is the first 12 hex digits of the SHA-256 of its content, ``path``
+    file:line."""
 
     id: str
     name: str

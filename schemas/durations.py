@@ -24,15 +24,6 @@ def seconds_of(text: str) -> int:
     return sum(int(number or 0) * size for number, size in zip(match.groups(), _SECONDS.values(), strict=True))
 
 
-def span_text(seconds: float) -> str:
-    """The shortest way to write it: 5400 is ``1h30m``, 0 is ``0s``; parts of a second are dropped."""
-    rest, parts = int(seconds), ""
-    for unit, size in _SECONDS.items():
-        count, rest = divmod(rest, size)
-        parts += f"{count}{unit}" if count else ""
-    return parts or "0s"
-
-
 def _read(value: Any) -> Any:
     try:
         return float(seconds_of(value if isinstance(value, str) else ""))

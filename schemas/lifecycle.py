@@ -178,7 +178,7 @@ class AlertState(_Model):
         return self.state != "closed" and not self.withdrawn and self.superseded_by is None
 
 
-NotificationKind = Literal["first", "update", "escalation", "reopened", "resolved", "watchdog"]
+NotificationKind = Literal["first", "update", "escalation", "reopened", "resolved", "assigned", "watchdog"]
 
 
 class Notification(_Model):
@@ -186,7 +186,7 @@ class Notification(_Model):
     situation, step, person and occasion give the same one, however often a worker repeats its work. ``thread`` ties
     updates to the first message. ``dropped``: a later message of the thread says what this one would have said.
     ``first_due_at`` is set when delivery failed and is tried again at ``due_at``. Of ``alert_ids`` the first ``news``
-    are new or changed since the message before; ``more`` alerts are left out."""
+    are new or changed since the message before; ``more`` alerts are left out. ``by``: of ``assigned``, who did it."""
 
     notification_id: str
     thread: str
@@ -205,6 +205,7 @@ class Notification(_Model):
     attempts: int = 0
     settled_at: dt.datetime | None = None
     channel: str = ""
+    by: str = ""
 
 
 class Delivery(_Model):

@@ -14,12 +14,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from dashboards.desk import api_operations, api_silences, queries
+from dashboards.desk import api_access, api_export, api_operations, api_platform_alerts, api_silences, queries
 from dashboards.desk.answers import ANSWERS, By, acting, answered
 from dashboards.desk.auth.permissions import requires
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import command
 from dashboards.desk.desk import Desk
+from dashboards.desk.history import actions_of, ids_of
 from dashboards.desk.partner_view import as_seen
 from dashboards.desk.selection import Choice, CursorError, Kept, Order, Which, after, cursor_of, parse, select
 from dashboards.desk.sse import events
@@ -71,8 +72,11 @@ def router(desk: Desk) -> APIRouter:
     """Every endpoint of version 1."""
     made = APIRouter(prefix="/api/v1")
     made.include_router(_alerts(desk))
+    made.include_router(api_export.router(desk))
     made.include_router(api_silences.router(desk))
     made.include_router(api_operations.router(desk))
+    made.include_router(api_access.router(desk))
+    made.include_router(api_platform_alerts.router(desk))
     return made
 
 
@@ -126,17 +130,12 @@ def _alerts(desk: Desk) -> APIRouter:
 
     @made.get("/alerts/{alert_id}/actions")
     async def alert_actions(alert_id: str, person: Viewer) -> list[Action]:
-        """What was done to an alert and what was refused, oldest first."""
+        """What was done to an alert and what was refused, under earlier ids too, oldest first."""
         state = await state_of(desk, alert_id)
         if state is None or not person.sees(state.partners):
             raise _unknown(alert_id)
         eyes = desk.eyes(person)
-        ids = [alert_id, *as_seen(state, eyes).supersedes]
-        found = {each.action_id: each for each in await run_in_threadpool(queries.history, desk.store, ids)}
-        # The store follows the log by a moment.
-        found |= {each.action_id: each for each in desk.live.actions if each.alert_id in ids}
-        done = sorted(found.values(), key=lambda each: (each.at, each.revision, each.action_id))
-        return [as_seen(each, eyes) for each in done]
+        return await actions_of(desk, eyes, await ids_of(desk, eyes, alert_id, state.supersedes))
 
     @made.post("/alerts/{alert_id}/commands", response_model=Action, responses=ANSWERS)
     async def ask(alert_id: str, asked: Asked, person: Actor) -> Any:

@@ -50,16 +50,17 @@ class NewSilence(BaseModel):
 
 
 class Wanted(BaseModel):
-    """Matchers to look at."""
+    """The scope to look at; with ``partner``, alerts about its feed as well."""
 
     model_config = ConfigDict(extra="forbid")
 
     matchers: Matchers
+    partner: Annotated[str, Field(max_length=100)] | None = None
 
 
 class ScopePreview(BaseModel):
     """What the matchers would have hidden in the last 7 days; ids and titles are the latest first, at most 20.
-    ``complete`` is false when the store did not answer, so that older alerts may be missing."""
+    ``complete`` is false when not all could be looked at: the store did not answer, or has too many."""
 
     total: int
     active: int
@@ -119,7 +120,7 @@ def router(desk: Desk) -> APIRouter:
         _check(wanted.matchers)
         known = [each for each in desk.live.states.values() if person.sees(each.partners)]
         now = datetime.now(UTC)
-        found = await run_in_threadpool(preview, desk.store, known, wanted.matchers, now)
+        found = await run_in_threadpool(preview, desk.store, wanted.matchers, wanted.partner, now, known=known)
         return ScopePreview.model_validate(found, from_attributes=True)
 
     return made

@@ -19,11 +19,24 @@ from dashboards.desk import api, docs, queue
 from dashboards.desk.auth.access_log import AccessLog
 from dashboards.desk.auth.answers import is_api, message
 from dashboards.desk.auth.binding import bind_clients
+from dashboards.desk.auth.grafana import admit
 from dashboards.desk.auth.install import install_auth
 from dashboards.desk.commands import Commands
 from dashboards.desk.desk import Desk
 from dashboards.desk.live import Live
-from dashboards.desk.pages import alert, exercises, feeds, oncall, quarantine, rules, silences
+from dashboards.desk.pages import (
+    access,
+    accounts,
+    alert,
+    exercises,
+    feeds,
+    oncall,
+    quarantine,
+    rules,
+    runbooks,
+    silences,
+)
+from dashboards.desk.platform_alerts import PlatformAlerts
 from dashboards.desk.sound import alarm
 from schemas.settings import Settings
 
@@ -36,21 +49,26 @@ session; then unsafe requests carry `X-CSRF-Token` as `GET /api/v1/me` gives it.
 
 
 def create_app(
-    settings: Settings, *, live: Live | None = None, store: Store | None = None, hosts: tuple[str, ...] = ()
+    settings: Settings,
+    *,
+    live: Live | None = None,
+    store: Store | None = None,
+    access_log: AccessLog | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> FastAPI:
     """The application; one a process, because NiceGUI's pages are the process's.
 
-    ``hosts`` are the names that a request may address the desk by, ``settings.desk_hosts`` when empty. ``live`` and
-    ``store`` replace what follows Kafka and asks ClickHouse.
+    ``hosts`` are the names that a request may address the desk by, ``settings.desk_hosts`` when empty. ``live``,
+    ``store`` and ``access_log`` replace what follows Kafka, asks ClickHouse and writes to it.
 
     Raises:
         DatabaseError: the accounts' file cannot be used.
     """
-    app, desk = create_api(settings, live=live, store=store, hosts=hosts)
+    app, desk = create_api(settings, live=live, store=store, access_log=access_log, hosts=hosts)
     nicegui_app.state.desk = desk
     # The bar that Quasar shows at every request has no name for screen readers, and the pages make no requests.
     nicegui_app.config.quasar_config["loadingBar"]["skipHijack"] = True
-    for page in (queue, alert, feeds, rules, quarantine, oncall, silences, exercises):
+    for page in (queue, alert, feeds, rules, quarantine, oncall, silences, exercises, runbooks, access, accounts):
         page.register(desk)
     ui.run_with(
         app,
@@ -67,11 +85,21 @@ def create_app(
 
 
 def create_api(
-    settings: Settings, *, live: Live | None = None, store: Store | None = None, hosts: tuple[str, ...] = ()
+    settings: Settings,
+    *,
+    live: Live | None = None,
+    store: Store | None = None,
+    access_log: AccessLog | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> tuple[FastAPI, Desk]:
-    """The application without the pages, and the desk behind it."""
+    """The application without the pages, and the desk behind it.
+
+    Raises:
+        DatabaseError: the accounts' file cannot be used.
+        TokenError: ``settings.grafana_desk_token`` is no token.
+    """
     live = live or Live(settings)
-    access = AccessLog(settings)
+    access_log = access_log or AccessLog(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,8 +107,9 @@ def create_api(
         yield
         await live.stop()
         commands.close()
+        await platform_alerts.close()
         accounts.close()
-        await asyncio.to_thread(access.close)
+        await asyncio.to_thread(access_log.close)
 
     app = FastAPI(
         title="Tocsin watch desk",
@@ -92,9 +121,13 @@ def create_api(
         redoc_url=None,
         lifespan=lifespan,
     )
-    accounts = install_auth(app, settings, access=access, hosts=hosts or settings.desk_hosts)
+    accounts = install_auth(app, settings, access=access_log, hosts=hosts or settings.desk_hosts)
+    admit(accounts, settings.grafana_desk_token)
     commands = Commands(settings, live)
-    desk = Desk(settings, store or _store(settings), live, commands, settings.oncall_file, accounts, access)
+    platform_alerts = PlatformAlerts(settings, live)
+    desk = Desk(
+        settings, store or _store(settings), live, commands, settings.oncall_file, accounts, access_log, platform_alerts
+    )
     app.include_router(api.router(desk))
     docs.register(app)
     for each in (app, nicegui_app):

@@ -101,14 +101,19 @@ class Asker:
         self.say(f"Your role does not allow this (it needs the permission '{permission_for(verb)}').", "negative")
 
     def say(self, message: str, kind: str = "info") -> None:
-        """Show a message, and have it read aloud."""
-        with self.client:
-            # Quasar gives notifications the role alert; what was refused stays until it is put away.
-            ui.notify(
-                message,
-                type=kind,  # type: ignore[arg-type]
-                position="bottom",
-                timeout=3_000 if kind == "positive" else 0,
-                close_button=False if kind == "positive" else "Put away",
-                multi_line=True,
-            )
+        """Show a message on this page."""
+        say(self.client, message, kind)
+
+
+def say(client: Client, message: str, kind: str = "info") -> None:
+    """Show a message on a page, and have it read aloud."""
+    with client:
+        # Quasar gives notifications the role alert; what was refused stays until it is put away.
+        ui.notify(
+            message,
+            type=kind,  # type: ignore[arg-type]
+            position="bottom",
+            timeout=3_000 if kind == "positive" else 0,
+            close_button=False if kind == "positive" else "Put away",
+            multi_line=True,
+        )

@@ -12,6 +12,7 @@ from dashboards.desk.auth.roles import Person
 from dashboards.desk.commands import Commands
 from dashboards.desk.live import Live
 from dashboards.desk.partner_view import Eyes
+from dashboards.desk.platform_alerts import PlatformAlerts
 from schemas.settings import Settings
 
 
@@ -26,6 +27,7 @@ class Desk:
     oncall_file: Path
     accounts: Accounts
     access: AccessLog
+    platform_alerts: PlatformAlerts
 
     def eyes(self, person: Person) -> Eyes:
         """How this person sees alerts: :func:`dashboards.desk.partner_view.as_seen` takes it."""

@@ -163,12 +163,10 @@ def silence_form(
             would.text, complaint.text = "", str(error)
             return
         complaint.text = ""
-        if not matchers:
-            would.text = window_text(partner)
-            return
         would.text = "Looking at the last 7 days …"
         known = [each for each in asker.desk.live.states.values() if asker.person.sees(each.partners)]
-        scope = await asyncio.to_thread(preview, asker.desk.store, known, matchers, datetime.now(UTC))
+        at = datetime.now(UTC)
+        scope = await asyncio.to_thread(preview, asker.desk.store, matchers, partner, at, known=known)
         would.text = f"{preview_text(scope)} {window_text(partner)}".strip()
 
     async def go() -> None:
@@ -215,4 +213,4 @@ def preview_text(scope: Scope) -> str:
             f"In the last {PREVIEW_DAYS} days it would have hidden {scope.total:,} {several} "
             f"({counts_text(scope.counts)}); {scope.active:,} of them active now. Latest: {scope.titles[0]}."
         )
-    return found if scope.complete else f"{found} The store does not answer: older ones may be missing."
+    return found if scope.complete else f"{found} Not all could be looked at: some may be missing."

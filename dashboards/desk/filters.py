@@ -107,7 +107,8 @@ class Filters:
 
     def _search(self) -> None:
         box = ui.element("input").props('type="search" id="search" aria-label="Search" placeholder="Search  /"')
-        box.props["value"] = self._choice.q
+        # As an attribute: a property would be set back at every change of the page, in the midst of typing.
+        box.props["^value"] = self._choice.q
         box.on(
             "input",
             lambda event: self._change(q=str(event.args).strip()[:200]),

@@ -18,6 +18,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from dashboards.desk.auth.permissions import needed
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
+from dashboards.desk.following import follow
 from dashboards.desk.live import Live
 from dashboards.desk.selection import is_held_back, is_watchdog
 from schemas.lifecycle import AlertState
@@ -30,6 +31,9 @@ NAVIGATION: Final = (
     ("silences", "Silences", "/silences", "notifications_off"),
     ("oncall", "On call", "/oncall", "support_agent"),
     ("exercises", "Exercises", "/exercises", "fitness_center"),
+    ("runbooks", "Runbooks", "/runbooks", "menu_book"),
+    ("access", "Access", "/access", "visibility"),
+    ("accounts", "Accounts", "/accounts", "manage_accounts"),
 )
 THEME_COOKIE: Final = "tocsin_theme"
 KEYS_COOKIE: Final = "tocsin_keys"
@@ -127,7 +131,7 @@ class _Alarm:
     def begin(self) -> None:
         self._urgent = {key for key, state in self._live.states.items() if self._counts(state)}
         self._show()
-        self._client.on_delete(self._live.subscribe(self._changed))
+        follow(self._client, self._live, self._changed)
 
     def _counts(self, state: AlertState) -> bool:
         return is_urgent(state) and self._person.sees(state.partners)
@@ -165,7 +169,7 @@ def _standing(client: Client, live: Live) -> None:
             label.classes(**{"add" if live.standing.text == "live" else "remove": "is-live"})
 
     show()
-    client.on_delete(live.subscribe(show))
+    follow(client, live, show)
 
 
 def _switches(client: Client) -> None:

@@ -95,6 +95,15 @@ def table(
     return tag("div", inside, class_="table-scroll", tabindex="0", role="region", aria_label=caption)
 
 
+def select(name: str, chosen: str, options: Mapping[str, str]) -> Html:
+    """A choice of a form, by value and label; ``all`` stands for none of them."""
+    made = [tag("option", "all", value="")]
+    made += [
+        tag("option", label, value=value, selected="" if value == chosen else None) for value, label in options.items()
+    ]
+    return tag("select", *made, name=name)
+
+
 def pairs(items: Iterable[tuple[object, object]]) -> Html:
     """A description list."""
     return tag("dl", *(Html(tag("dt", name) + tag("dd", value)) for name, value in items), class_="desk-pairs")

@@ -19,6 +19,7 @@ MAX_CANDIDATES: Final = 200
 MAX_EVENTS: Final = 200
 MAX_EARLIER: Final = 200
 """Ids that one situation has had; a bound against a chain that goes round in a circle as well."""
+MAX_STATES: Final = 20_000
 NEEDLES: Final = 200
 """multiSearchAny takes at most 255."""
 
@@ -156,11 +157,12 @@ def _candidate(row: dict[str, Any], shared: dict[str, Any] | None) -> Candidate:
     )
 
 
-def recent_states(store: Store, since: datetime, limit: int = 20_000) -> list[AlertState]:
-    """States of alerts raised since ``since``, the latest first: what a new silence would have hidden."""
+def recent_states(store: Store, since: datetime) -> list[AlertState]:
+    """States of alerts raised or changed since ``since``, the latest first, at most ``MAX_STATES``."""
     rows = store.rows(
-        "SELECT record FROM alert_states FINAL WHERE raised_at >= fromUnixTimestamp64Milli({since:Int64}) "
+        "SELECT record FROM alert_states FINAL "
+        "WHERE greatest(raised_at, updated_at) >= fromUnixTimestamp64Milli({since:Int64}) "
         "ORDER BY raised_at DESC LIMIT {limit:UInt32}",
-        {"since": milliseconds(since), "limit": limit},
+        {"since": milliseconds(since), "limit": MAX_STATES},
     )
     return [AlertState.model_validate_json(row["record"]) for row in rows]

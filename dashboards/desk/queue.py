@@ -15,6 +15,7 @@ from dashboards.desk.asking import Asker
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
+from dashboards.desk.following import follow
 from dashboards.desk.frame import frame, text
 from dashboards.desk.queue_board import Board
 from dashboards.desk.queue_table import COLUMNS, ROW
@@ -65,7 +66,8 @@ class Queue:
             text("span", "j k move · Enter open · a acknowledge · x mine · n note · s silence · c close · ? keys")
         self._show()
         keys.listen(self._pressed, moves=True)
-        self._client.on_delete(self._desk.live.subscribe(self._changed))
+        self._client.on_connect(self._show)
+        follow(self._client, self._desk.live, self._changed)
 
     def _changed(self, kind: str, _: str) -> None:
         if kind in ("alert", "standing"):
@@ -78,7 +80,7 @@ class Queue:
 
     def _refresh(self) -> None:
         self._refresh_due = False
-        if not self._client.is_deleted:
+        if self._client.has_socket_connection:
             with self._client:
                 self._show()
 

@@ -28,6 +28,9 @@ target, keeps its own state, and waits for nobody while the target is active.
 ``repeat_interval``, or at ``group_interval`` when no message got through at all. Who is on call is asked at the time
 of the step.
 
+**Assigning** an alert to somebody else sends that person a message at once, silenced or not, and they hear of later
+updates and the end like everybody who got one. Assigning to oneself sends none.
+
 **Silences and inhibition** keep an alert from being told and from escalating. When they end and it is still active,
 what is untold is told then. That it is over is told even while they hold, to those who know of it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from processors.lifecycle import machine, silences
+from processors.lifecycle import machine, silences, telling
 from processors.lifecycle.groups import group_key, join, move, press, root
 from processors.lifecycle.marks import Parts, follow, mark_all
 from processors.lifecycle.memory import Memory, identifier
@@ -18,12 +18,18 @@ def carry_out(parts: Parts, command: Command, now: dt.datetime) -> None:
     handled = memory.handled.get(command.command_id)
     if handled is not None and _took_hold(memory, handled.action):
         memory.say(handled.action)
+        _tell_assignee(parts, handled.action, now)
     elif command.verb == "silence":
         _silence(parts, command, now)
     elif command.verb == "expire_silence":
         _expire(parts, command, now)
     else:
         _alert(parts, command, now)
+
+
+def _tell_assignee(parts: Parts, action: Action, now: dt.datetime) -> None:
+    if action.verb == "assign" and action.accepted:
+        telling.assigned(parts.memory, parts.roster, action, now)
 
 
 def _took_hold(memory: Memory, action: Action) -> bool:
@@ -103,6 +109,7 @@ def _alert(parts: Parts, command: Command, now: dt.datetime) -> None:
         details=details,
     )
     memory.answer(action)
+    _tell_assignee(parts, action, now)
     told = memory.told.get(state.alert_id)
     if told is not None and told.history and after.state != state.state:
         memory.put_told(state.alert_id, told._replace(history=False))

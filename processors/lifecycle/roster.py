@@ -56,6 +56,10 @@ class Roster(Protocol):
         """Ids of those to notify at this step (from 0); none when it does not exist, or nobody is on call."""
         ...
 
+    def knows(self, person: str) -> bool:
+        """Whether there is a person of that id, who can be told."""
+        ...
+
     def timeout_s(self, policy: str, step: int) -> float | None:
         """Seconds until the step after this one; None when this is the last one, or there is no such step."""
         ...

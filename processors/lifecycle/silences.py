@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from processors.lifecycle.matchers import MatcherError, check, matches
-from schemas.lifecycle import AlertState, Silence
+from schemas.lifecycle import AlertState, Matcher, Silence
 
 LONGEST = dt.timedelta(days=90)
 PLATFORM = "platform"
@@ -14,14 +14,19 @@ PLATFORM = "platform"
 
 
 def covers(silence: Silence, state: AlertState) -> bool:
-    """Whether the silence is meant for the alert, whenever it holds.
+    """Whether the silence is meant for the alert, whenever it holds."""
+    return reaches(silence.matchers, silence.partner, state)
+
+
+def reaches(matchers: Sequence[Matcher], partner: str | None, state: AlertState) -> bool:
+    """Whether a silence of this scope is meant for the alert.
 
     All matchers have to hold. A maintenance window covers feed alerts about its partner as well, and nothing else when
     it has no matchers.
     """
-    if silence.partner and state.kind == PLATFORM and state.group.get("partner") == silence.partner:
+    if partner and state.kind == PLATFORM and state.group.get("partner") == partner:
         return True
-    return bool(silence.matchers) and matches(silence.matchers, state)
+    return bool(matchers) and matches(matchers, state)
 
 
 def covering(silences: Iterable[Silence], state: AlertState, at: dt.datetime) -> list[str]:

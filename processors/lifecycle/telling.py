@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Iterable, Set
 
 from processors.lifecycle.groups import MIN_INTERVAL_S, is_muted, is_pressing, is_untold
-from processors.lifecycle.memory import Memory, identifier
+from processors.lifecycle.memory import NOTIFICATION_KEPT, Memory, identifier
 from processors.lifecycle.records import Group, Told
 from processors.lifecycle.roster import Roster
-from schemas.lifecycle import AlertState, Delivery, Notification, NotificationKind
+from schemas.lifecycle import Action, AlertState, Delivery, Notification, NotificationKind
 
 MOST_IDS = 200
 """Alerts that a message names; the rest is counted."""
@@ -82,6 +82,63 @@ def escalate(memory: Memory, roster: Roster, group: Group, now: dt.datetime) -> 
     group.occasion += 1
     _call(memory, roster, group, group.next_step, "escalation", about, {}, now)
     memory.put_group(group)
+
+
+def assigned(memory: Memory, roster: Roster, action: Action, now: dt.datetime) -> None:
+    """Tell the one whom somebody else assigned the alert to, and let them hear of what comes later in the same thread.
+
+    Once: the message's id follows from the command, so that the command again, as after a crash, adds what is missing
+    and nothing else. Silences do not keep it back: one person asks another. Whoever is not in the policy has no
+    channel, which is noted.
+    """
+    person, state = str(action.details.get("assignee", "")), memory.states.get(action.alert_id)
+    if person == action.by or state is None or not state.is_active or state.assignee != person:
+        return
+    if now - action.at >= NOTIFICATION_KEPT:  # what was sent then is forgotten by now
+        return
+    name = identifier("assigned", action.command_id)
+    group = memory.groups.get(state.group_key)
+    policy, step = (group.policy, group.step) if group is not None else ("", 0)
+    if not roster.knows(person):
+        memory.nobody(
+            Delivery(
+                delivery_id=identifier(name, "nobody"),
+                notification_id=name,
+                attempt=1,
+                at=action.at,
+                kind="assigned",
+                person=person,
+                channel="none",
+                address="",
+                outcome="failed",
+                error="the on-call policy has no such person",
+                group_key=state.group_key,
+                alert_ids=[state.alert_id],
+            )
+        )
+        return
+    thread = group.recipients.get(person, name) if group is not None else name
+    if name not in memory.notifications:
+        memory.put_notification(
+            Notification(
+                notification_id=name,
+                thread=thread,
+                kind="assigned",
+                person=person,
+                policy=policy,
+                step=step,
+                group_key=state.group_key,
+                alert_ids=[state.alert_id],
+                news=1,
+                priority=state.priority,
+                due_at=action.at,
+                by=action.by,
+            )
+        )
+    # Not into a situation that began since, when the command comes again.
+    if group is not None and person not in group.recipients and group.begun_at <= action.at:
+        group.recipients[person] = thread
+        memory.put_group(group)
 
 
 def failed(memory: Memory, roster: Roster, notification: Notification, now: dt.datetime) -> None:

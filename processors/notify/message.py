@@ -28,6 +28,7 @@ _WORDS: Final[dict[NotificationKind, str]] = {
     "escalation": "Escalation",
     "reopened": "Reopened",
     "resolved": "Resolved",
+    "assigned": "Assigned to you",
     "watchdog": "Watchdog",
 }
 _SUBJECT: Final = 180
@@ -140,6 +141,8 @@ def _shown(
     if len(blocks) > 1:
         marks = ["NEW " if state.alert_id in news else "" for state in told]
         blocks = [f"{number + 1} of {total}. {marks[number]}{block}" for number, block in enumerate(blocks)]
+    if notification.by:
+        blocks.insert(0, f"{_one_line(notification.by, 200)} assigned it to you.")
     if news:
         blocks.insert(0, f"New or changed since the last message: {len(news)} of {total}, told first.")
     blocks += _rest(total, desk_url)

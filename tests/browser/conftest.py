@@ -12,8 +12,8 @@ import pytest
 
 from dashboards.desk.auth.accounts import Accounts
 from dashboards.desk.auth.roles import ROLE_PERMISSIONS
-from deploy.parts import desk_part
 from schemas.alerts import ALERTS_TOPIC, Alert
+from tests.browser.served import Served, TabFor, serve
 from tests.browser.tabs import Tab, chromium
 from tests.stack import Stack
 
@@ -25,7 +25,6 @@ PEOPLE: dict[str, tuple[Any, str | None]] = {
     "pat": ("partner", "fiu-nl"),
     "olga": ("oversight", None),
 }
-DESK = "desk"
 TabOf = Callable[[str], Tab]
 
 
@@ -52,16 +51,13 @@ class DeskSite:
 
 
 @pytest.fixture(scope="session")
-def site(stack: Stack) -> Iterator[DeskSite]:
+def site(stack: Stack, desk: str) -> Iterator[DeskSite]:
     """The desk as ``tocsin up`` starts it, with an account for each role."""
     accounts = Accounts(stack.settings)
     for name, (role, partner) in PEOPLE.items():
         made = accounts.add(name, role, partner=partner, display=name.title())
         accounts.change_password(name, made.password, PASSWORD, "127.0.0.1")
-    port = stack.platform.port(DESK, 8090)
-    stack.platform.add_parts([desk_part(stack.settings, port)])
-    yield DeskSite(stack, f"http://127.0.0.1:{port}", accounts)
-    stack.part(DESK).stop()
+    yield DeskSite(stack, desk, accounts)
     accounts.close()
 
 
@@ -86,4 +82,27 @@ def tab_of(site: DeskSite, browser: Any) -> Iterator[TabOf]:
 
     yield open_tab
     for tab in tabs:
+        tab.context.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("desk")) as found:
+        yield found
+
+
+@pytest.fixture
+def tabs(browser: Any, served: Served) -> Iterator[TabFor]:
+    """Opens a tab for a role."""
+    opened: list[Tab] = []
+
+    def make(role: str) -> Tab:
+        tab = Tab(browser, served.address)
+        opened.append(tab)
+        cookie = {"name": "tocsin_session", "value": served.sessions[role], "url": served.address}
+        tab.context.add_cookies([cookie])
+        return tab
+
+    yield make
+    for tab in opened:
         tab.context.close()

@@ -14,6 +14,8 @@ import pytest
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 REQUIRED = os.environ.get("TOCSIN_REQUIRE_BROWSER") == "1"
 TIMEOUT_MS = 20_000
+STILL = """document.getAnimations().every(
+    (each) => each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
 
 needs_browser = [
     pytest.mark.browser,
@@ -73,9 +75,11 @@ class Tab:
             self.page.keyboard.press(key)
 
     def serious_violations(self) -> list[str]:
-        """What axe-core finds on the page that is serious or critical: rule, and where."""
+        """What axe-core finds on the page that is serious or critical: rule, and where. Half faded in, a text has less
+        contrast than it will have, so what moves is waited for."""
         from axe_playwright_python.sync_playwright import Axe
 
+        self.page.wait_for_function(STILL)
         found = Axe().run(self.page).response["violations"]
         return [
             f"{each['id']}: {node['target']} {node['failureSummary']}"

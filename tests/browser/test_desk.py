@@ -14,10 +14,12 @@ import pytest
 from tests.browser.conftest import PASSWORD, DeskSite, TabOf
 from tests.browser.tabs import Tab, needs_browser
 from tests.dashboards.engine import alert, iso
+from tests.integration.events import encoded, event
 from tests.stack import wait_until
 
 pytestmark = needs_browser
 WITHIN_S = 2.0
+SEVERAL_TIPS = "948c14ee-2adb-4ba2-9589-db42d87b5bdb"
 
 
 def made(title: str, **changes: Any) -> dict[str, Any]:
@@ -47,6 +49,12 @@ def shown(site: DeskSite, tab: Tab, **changes: Any) -> tuple[str, str]:
 def choose(tab: Tab, name: str) -> None:
     tab.press("j")
     tab.page.locator(".queue tr.is-current").filter(has_text=name).wait_for()
+
+
+def answer_dialog(tab: Tab, action: str) -> None:
+    """On the page of an alert, press the button of an action, and that of the same name in the dialog that opens."""
+    tab.page.get_by_role("button", name=action).click()
+    tab.page.get_by_role("dialog").get_by_role("button", name=action).click()
 
 
 def test_people_log_in_and_out(site: DeskSite, browser: Any) -> None:
@@ -89,14 +97,15 @@ def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, 
     tab, other = tab_of("anna"), tab_of("bruno")
     live, _ = shown(site, tab)
     drill, _ = shown(site, tab, exercise=True)
-    tab.go("/")
+    tab.go("/?q=Case")
     tab.page.locator("select[name=exercise]").select_option("exercise")
-    tab.page.wait_for_url("**/?exercise=exercise")
+    tab.page.wait_for_url("**exercise=exercise*")
     tab.row(drill).locator(".chip.exercise").wait_for()
     tab.row(live).wait_for(state="detached")
     tab.press("/")
+    tab.press("ControlOrMeta+a")
     tab.page.keyboard.type(drill)
-    tab.page.wait_for_url("**q=Case*")
+    tab.page.wait_for_url("**q=Case*" + drill.rpartition(" ")[2] + "*")
     tab.page.wait_for_function("document.querySelectorAll('.queue tbody tr[data-id]').length === 1")
     other.page.goto(tab.page.url)
     other.row(drill).wait_for()
@@ -131,13 +140,40 @@ def test_an_alert_is_worked_by_keyboard_and_others_see_it(site: DeskSite, tab_of
     other.row(name).get_by_text("Closed").wait_for()
     assert "Benign" in other.row(name).inner_text()
 
+    choose(other, name)
+    other.page.evaluate("document.activeElement.blur()")
+    other.press("Enter")
+    other.page.wait_for_url(f"**/alerts/{alert_id}")
+    answer_dialog(other, "Reopen")
+    tab.row(name).get_by_text("Open", exact=True).wait_for()
     with site.api("anna") as api:
-        assert api.post(f"/alerts/{alert_id}/commands", json={"verb": "reopen"}).status_code == 200
-        tab.row(name).get_by_text("Open", exact=True).wait_for()
         verbs = [each["verb"] for each in api.get(f"/alerts/{alert_id}/actions").json()]
     assert [verb for verb in verbs if verb != "updated"] == [
         *("raised", "acknowledge", "assign", "note", "close", "reopen"),
     ]
+    tab.assert_clean()
+    other.assert_clean()
+
+
+def test_an_alert_goes_under_another_and_comes_out_again(site: DeskSite, tab_of: TabOf) -> None:
+    tab, other = tab_of("anna"), tab_of("bruno")
+    name, alert_id = shown(site, tab)
+    into = title()
+    site.publish(made(into, story=f"The same as {name}."))
+    other.go("/?q=Case")
+    other.row(into).wait_for()
+    tab.go(f"/alerts/{alert_id}")
+    tab.page.get_by_role("button", name="Merge").click()
+    dialog = tab.page.get_by_role("dialog", name="Merge")
+    dialog.get_by_label("Under which alert").fill(name)
+    tab.page.get_by_role("option").filter(has_text=f"The same as {name}").click()
+    assert tab.serious_violations() == []
+    dialog.get_by_role("button", name="Merge").click()
+    other.row(into).get_by_text("1 merged").wait_for()
+    other.page.wait_for_function(f"!document.querySelector('tr[data-id=\"{alert_id}\"]')")
+    answer_dialog(tab, "Split off")
+    other.page.locator(f"tr[data-id='{alert_id}']").wait_for()
+    other.row(into).get_by_text("1 merged").wait_for(state="detached")
     tab.assert_clean()
     other.assert_clean()
 
@@ -204,6 +240,25 @@ def test_a_role_that_may_not_is_refused_in_the_page_and_in_the_api(site: DeskSit
     assert partner.page.goto(f"{site.address}/feeds").status == 403
 
 
+def test_an_analyst_tries_a_rule_on_what_is_stored(site: DeskSite, tab_of: TabOf) -> None:
+    source, plate = f"backtest-{uuid.uuid4().hex[:8]}", f"PLATE-{uuid.uuid4().hex[:8]}"
+    vehicle = {"type": "vehicle", "value": plate, "role": None}
+    for number in range(3):
+        tip = event(source, text=f"Seen again, {number}.", entities=[vehicle]) | {"severity": "HIGH"}
+        site.stack.produce("events.tip_report.v1", encoded(site.stack.schema_ids["tip_report"], tip))
+    wait_until(lambda: site.stack.stored(source) == 3, 30, "the tips are stored")
+    tab = tab_of("cleo")
+    tab.go(f"/rules?rule={SEVERAL_TIPS}")
+    tab.page.get_by_role("button", name="Run back-test").click()
+    # A process of its own, behind everything else on the machine.
+    tab.page.get_by_text("would be gone.").wait_for(timeout=90_000)
+    line = tab.page.get_by_role("region", name="Alerts by rule").locator("tbody tr")
+    assert line.filter(has_text="Several tips name the same vehicle").count() == 1
+    tab.page.locator(".chart svg path").first.wait_for(state="attached")
+    assert tab.serious_violations() == []
+    tab.assert_clean()
+
+
 def test_events_tell_of_changes_and_resume(site: DeskSite) -> None:
     name = title()
     record = made(name)
@@ -236,7 +291,7 @@ def test_the_queue_is_accessible(site: DeskSite, tab_of: TabOf, theme: str) -> N
     tab = tab_of("anna")
     tab.context.add_cookies([{"name": "tocsin_theme", "value": theme, "url": site.address}])
     name, _ = shown(site, tab, exercise=True)
-    tab.go("/")
+    tab.go("/?q=Case")
     tab.row(name).wait_for()
     assert tab.serious_violations() == []
     tab.press("?")

@@ -3,22 +3,19 @@ axe-core's satisfaction, works live, and keeps to itself what a partner may not 
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.browser.tabs import Tab, needs_browser
+from tests.browser.served import Served, TabFor
+from tests.browser.tabs import needs_browser
 from tests.dashboards.desk.pages import sample
-from tests.stack import wait_until
+from tests.dashboards.desk.pages.served import AWAY
 
 pytestmark = needs_browser
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,57 +28,13 @@ PAGES = {
     f"/oncall?alert={sample.VANISHED}": "Last deliveries",
     "/exercises": "Alerts of exercises",
     "/silences": "Now and to come",
+    "/access": "Accesses",
+    "/accounts": "What a role may",
+    "/runbooks": "Which one is it?",
+    "/runbooks/clickhouse-down": "Never",
 }
-
-TabFor = Callable[[str], Tab]
-
-
-class Served:
-    """A running desk on its data directory, and the sessions that let one in by role."""
-
-    def __init__(self, address: str, sessions: dict[str, str], data_dir: Path) -> None:
-        self.address, self.sessions, self.data_dir = address, sessions, data_dir
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("desk")
-    command = [sys.executable, "-m", "tests.dashboards.desk.pages.served", str(folder), str(port)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, (folder / "log").read_text()
-        # The sessions are told before the server listens.
-        wait_until(lambda: _answers(port), 60, "the desk serves")
-        yield Served(f"http://127.0.0.1:{port}", json.loads(line), folder)
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture
-def tabs(browser: Any, served: Served) -> Iterator[TabFor]:
-    """Opens a tab for a role."""
-    opened: list[Tab] = []
-
-    def make(role: str) -> Tab:
-        tab = Tab(browser, served.address)
-        opened.append(tab)
-        cookie = {"name": "tocsin_session", "value": served.sessions[role], "url": served.address}
-        tab.context.add_cookies([cookie])
-        return tab
-
-    yield make
-    for tab in opened:
-        tab.context.close()
+ASKING = [path for path in PAGES if path not in ("/silences", "/accounts") and not path.startswith("/runbooks")]
+"""Pages that ask ClickHouse."""
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -205,7 +158,7 @@ def test_the_focus_stays_where_it_is_while_others_work(tabs: TabFor) -> None:
         tab.page.get_by_role("button", name="Note").wait_for()
     where = "document.activeElement.innerText"
     for element, verb in (
-        (one.page.locator(".standing a"), "Noted by one."),
+        (one.page.locator(".standing a").first, "Noted by one."),
         (one.page.locator("[title^=Note]"), "2."),
     ):
         element.focus()
@@ -239,7 +192,7 @@ def test_a_partner_sees_its_alerts_and_no_others(tabs: TabFor) -> None:
     tab.page.get_by_text("No earlier alert is like this one.").wait_for()
     assert tab.page.get_by_role("heading", name="Notified").count() == 0
     assert tab.go(f"/alerts/{sample.TWO_BORDERS}").status == 404
-    for path in ("/feeds", "/rules", "/quarantine", "/oncall", "/exercises", "/silences"):
+    for path in ("/feeds", "/rules", "/quarantine", "/oncall", "/exercises", "/silences", "/runbooks"):
         assert tab.page.goto(tab.address + path).status == 403, path
 
 
@@ -269,6 +222,22 @@ def test_a_silence_is_set_with_its_scope_in_sight_and_ended(tabs: TabFor) -> Non
     dialog.get_by_role("button", name="End silence").click()
     row.wait_for(state="detached")
     tab.assert_clean()
+
+
+def test_while_the_store_is_away_each_page_says_so_and_comes_back(tabs: TabFor, served: Served) -> None:
+    away = served.data_dir / AWAY
+    opened = {path: tabs("administrator") for path in ASKING}
+    away.touch()
+    try:
+        for path, tab in opened.items():
+            tab.page.goto(tab.address + path)
+            tab.page.get_by_role("alert").filter(has_text="This cannot be shown right now. ClickHouse at").wait_for()
+    finally:
+        away.unlink()
+    for path, tab in opened.items():
+        # One whose first question was still on its way asks again when that has run out.
+        tab.page.get_by_role("heading", name=PAGES[path]).wait_for(timeout=45_000)
+        tab.page.get_by_text("This cannot be shown right now").wait_for(state="detached", timeout=45_000)
 
 
 def test_only_who_may_sees_the_back_test(tabs: TabFor) -> None:

@@ -89,6 +89,11 @@ def test_the_roster_is_what_the_lifecycle_asks_for(roster: OnCall) -> None:
     assert roster.watchdog == WatchdogDuty("tomas", 900.0)
 
 
+def test_who_can_be_told_has_an_entry(roster: OnCall) -> None:
+    assert roster.knows("aoife")
+    assert not roster.knows("watch")
+
+
 def test_steps_tell_who_is_on_call_then_and_each_once(roster: OnCall) -> None:
     morning, noon = at("2026-03-02T06:59:59Z"), at("2026-03-02T11:00:00Z")
     assert roster.persons("fast", 0, morning) == ("tomas",)

@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row; ``at`` is aware UTC. ``allowed`` is false of what was refused."""
+    """One row; ``at`` is aware UTC. ``allowed`` is false of what was refused; ``partner`` is that of a partner's
+    account, else empty."""
 
     at: datetime
     person: str
@@ -47,6 +48,7 @@ class Entry:
     via: str
     address: str
     detail: str
+    partner: str = ""
 
 
 COLUMNS: Final = tuple(each.name for each in fields(Entry))
@@ -99,6 +101,7 @@ class AccessLog:
             via=via or (person.via if person else "desk"),
             address=address,
             detail=detail[:MAX_TEXT],
+            partner=(person.partner or "") if person else "",
         )
         self.take(entry)
 

@@ -42,6 +42,16 @@ class Account:
     created_at: datetime
     last_login_at: datetime | None
 
+    @property
+    def standing(self) -> str:
+        """``disabled``, ``one-time password`` while it was not changed, else ``enabled``."""
+        return "disabled" if self.disabled else "one-time password" if self.must_change else "enabled"
+
+    @property
+    def logs_in_by(self) -> str:
+        """By what it is let in."""
+        return "identity provider" if self.identity else "password" if self.has_password else "token"
+
 
 @dataclass(frozen=True, slots=True)
 class OneTime:
@@ -186,6 +196,15 @@ class Accounts:
         self.get(name)
         with self.database.write() as connection:
             connection.execute("UPDATE accounts SET disabled = 0 WHERE name = ?", (name,))
+        self.throttle.forgive_account(name)
+
+    def unlock(self, name: str) -> None:
+        """End the wait after wrong passwords under this name.
+
+        Raises:
+            AccountError: there is none of this name.
+        """
+        self.get(name)
         self.throttle.forgive_account(name)
 
     def delete(self, name: str) -> None:

@@ -22,8 +22,10 @@ PLACES: Final[tuple[tuple[str, Permission], ...]] = (
     ("/oncall", "inspect"),
     ("/exercises", "inspect"),
     ("/silences", "inspect"),
+    ("/runbooks", "inspect"),
     ("/accounts", "accounts"),
     ("/access", "oversee"),
+    ("/platform-alerts", "report"),
 )
 """Paths of pages, and under ``/api/v<n>`` those of the API, with what reading them needs."""
 

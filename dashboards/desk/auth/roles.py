@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 Role = Literal["watch_officer", "analyst", "partner", "oversight", "administrator"]
-Permission = Literal["view", "act", "silence", "rules", "inspect", "oversee", "accounts", "act_as"]
+Permission = Literal["view", "act", "silence", "rules", "inspect", "oversee", "accounts", "act_as", "report"]
 Via = Literal["desk", "api", "cli"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -22,6 +22,7 @@ MEANINGS: Final[dict[Permission, str]] = {
     "oversee": "read the access log",
     "accounts": "make, change and disable accounts and tokens of others",
     "act_as": "act in the name of whoever sits at the terminal (tokens only)",
+    "report": "tell the platform's own alerts, as Grafana does (tokens only)",
 }
 
 ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
@@ -29,15 +30,16 @@ ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     "analyst": frozenset({"view", "inspect", "act", "rules"}),
     "partner": frozenset({"view"}),
     "oversight": frozenset({"view", "inspect", "oversee"}),
-    "administrator": frozenset(PERMISSIONS) - {"act_as"},
+    "administrator": frozenset(PERMISSIONS) - {"act_as", "report"},
 }
 
 
 def token_permissions(role: Role) -> frozenset[Permission]:
-    """What a token of an account with this role may be made for: ``act_as`` is no role's, but whoever may act may be
-    given a token with which the commands of a machine say who asked."""
+    """What a token of an account with this role may be made for: ``act_as`` and ``report`` are no role's, but whoever
+    may act may be given a token with which the commands of a machine say who asked, or Grafana tells of the platform.
+    """
     permissions = ROLE_PERMISSIONS[role]
-    return permissions | {"act_as"} if "act" in permissions else permissions
+    return permissions | {"act_as", "report"} if "act" in permissions else permissions
 
 
 @dataclass(frozen=True, slots=True)

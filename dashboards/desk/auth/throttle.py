@@ -76,6 +76,11 @@ class Throttle:
             connection.execute("DELETE FROM successes WHERE at < ?", (now - KNOWN_FOR_S,))
             connection.execute("INSERT OR REPLACE INTO successes VALUES (?, ?)", (_pair_key(name, address), now))
 
+    def wait_of(self, name: str) -> int:
+        """Whole seconds that a login under this name has to wait, from where it has not logged in lately."""
+        row = self._database.row("SELECT blocked_until FROM failures WHERE key = ?", _name_key(name))
+        return max(0, math.ceil(row["blocked_until"] - stamp(self._now()))) if row else 0
+
     def forgive_account(self, name: str) -> None:
         """Forget the mistakes made under a name."""
         with self._database.write() as connection:

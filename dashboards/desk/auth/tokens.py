@@ -14,6 +14,7 @@ from dashboards.desk.auth.roles import PERMISSIONS, Permission, Person, Role, to
 PREFIX: Final = "tocsin_"
 MAX_VALID: Final = timedelta(days=366)
 USED_EVERY_S: Final = 60.0
+MIN_RANDOM: Final = 32
 
 
 class TokenError(ValueError):
@@ -47,12 +48,15 @@ class Tokens:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now
 
-    def make(self, account: str, scope: Collection[str], valid: timedelta, label: str = "") -> NewToken:
-        """A token of ``account`` that may do what ``scope`` names, for as long as ``valid``.
+    def make(
+        self, account: str, scope: Collection[str], valid: timedelta, label: str = "", *, secret: str | None = None
+    ) -> NewToken:
+        """A token of ``account`` that may do what ``scope`` names, for as long as ``valid``; its secret is made up
+        here, or ``secret``, where both sides are to know it before.
 
         Raises:
-            TokenError: the account does not exist or is disabled, the scope is empty, unknown or beyond the role, or
-                the time is not between a minute and a year.
+            TokenError: the account does not exist or is disabled, the scope is empty, unknown or beyond the role, the
+                time is not between a minute and a year, or the secret is too short.
         """
         row = self._database.row("SELECT role FROM accounts WHERE name = ? AND disabled = 0", account)
         if row is None:
@@ -60,7 +64,9 @@ class Tokens:
         if not timedelta(minutes=1) <= valid <= MAX_VALID:
             raise TokenError(f"a token is valid for a minute to {MAX_VALID.days} days")
         wanted = _checked(scope, row["role"])
-        secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
+        secret = secret or f"{PREFIX}{secrets.token_urlsafe(32)}"
+        if not secret.startswith(PREFIX) or len(secret) < len(PREFIX) + MIN_RANDOM:
+            raise TokenError(f"a token is {PREFIX} and at least {MIN_RANDOM} random characters behind it")
         now = self._now()
         made = Token(secrets.token_hex(4), account, wanted, label, now, now + valid, None)
         with self._database.write() as connection:

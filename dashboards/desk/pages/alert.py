@@ -12,17 +12,20 @@ from fastapi.responses import RedirectResponse, Response
 from nicegui import Client, background_tasks, ui
 
 from dashboards.alerts import StoreAwayError
-from dashboards.desk import queries
+from dashboards.desk import markup, queries
+from dashboards.desk.api import state_of
 from dashboards.desk.asking import Asker
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
+from dashboards.desk.following import follow
 from dashboards.desk.frame import frame, text
+from dashboards.desk.history import actions_of, ids_of
 from dashboards.desk.markup import Html
 from dashboards.desk.pages import alert_view as view
 from dashboards.desk.pages import graph, timeline, worldmap
 from dashboards.desk.pages.alert_actions import ActionBar
-from dashboards.desk.pages.parts import asked, chart, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, chart, failure, notice, now, panel, partner_names, raw, style
 from dashboards.desk.pages.story import tell
 from dashboards.desk.partner_view import Eyes, as_seen
 from dashboards.desk.similar import Similar, rank, verdicts
@@ -74,7 +77,7 @@ class Subject:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/alerts/{alert_id}")
+    @ui.page("/alerts/{alert_id}", response_timeout=BUILD_S)
     async def alert_page(request: Request, alert_id: str) -> Response | None:
         person = person_of(request)
         subject = Subject(alert_id, desk.eyes(person))
@@ -114,20 +117,16 @@ async def load(desk: Desk, subject: Subject) -> None:
         StoreAwayError: no answer, or an error of the store.
     """
     store, alert_id = desk.store, subject.alert_id
-    record, stored = await asyncio.gather(asked(store.alert, alert_id), asked(queries.state, store, alert_id))
+    record, stored = await asyncio.gather(asked(store.alert, alert_id), state_of(desk, alert_id))
     subject.record = as_seen(record, subject.eyes) if record is not None else None
     subject.see(desk.live.states.get(alert_id) or stored)
-    subject.ids = await asked(queries.earlier_ids, store, [alert_id, *subject.supersedes])
+    subject.ids = await ids_of(desk, subject.eyes, alert_id, subject.supersedes)
     await asyncio.gather(load_history(desk, subject), load_deliveries(desk, subject))
 
 
 async def load_history(desk: Desk, subject: Subject) -> None:
-    """The stored history, with what the log told since."""
-    stored = await asked(queries.history, desk.store, subject.ids)
-    by_id = {action.action_id: action for action in stored}
-    by_id |= {action.action_id: action for action in desk.live.actions if action.alert_id in subject.ids}
-    latest_first = sorted(by_id.values(), key=lambda action: (action.at, action.revision), reverse=True)
-    subject.history = [as_seen(action, subject.eyes) for action in latest_first]
+    """The history, the latest first."""
+    subject.history = (await actions_of(desk, subject.eyes, subject.ids))[::-1]
 
 
 async def load_deliveries(desk: Desk, subject: Subject) -> None:
@@ -159,7 +158,7 @@ class Page:
         with frame(title, self._person, "queue"):
             style()
             if wrong is not None:
-                failure(wrong)
+                failure(wrong, self._reload)
             if self._came_from and self._came_from != subject.alert_id:
                 notice(
                     f"You asked for alert {self._came_from}. An earlier event came to light, so the same situation "
@@ -169,7 +168,7 @@ class Page:
             self._bar.build()
             self.head()
             self.contents()
-        self._client.on_delete(self._desk.live.subscribe(self._changed))
+        follow(self._client, self._desk.live, self._changed)
         ui.timer(0.05, self._find_similar, once=True)
         # "for 12 min more" and "5 min ago" would grow stale.
         ui.timer(30, self._tick, immediate=False)
@@ -263,7 +262,9 @@ class Page:
         if not nodes:
             return
         with panel("What links the events", 7):
-            chart(graph.options(record, nodes), graph.height(record, nodes), graph.told(nodes))
+            # Its labels need their room: on a narrow screen it is moved sideways.
+            with ui.element("div").classes("table-scroll").props('tabindex="0" role="region" aria-label="Graph"'):
+                chart(graph.options(record, nodes), graph.height(record, nodes), graph.told(nodes)).classes("is-wide")
             text("p", graph.told(nodes)).classes("quiet")
         with panel("Entities", 5):
             raw(view.entities(nodes, self._names))
@@ -291,6 +292,8 @@ class Page:
     def _past(self) -> None:
         with panel("History"):
             self._part("history")
+            if self._person.may("oversee"):
+                raw(markup.link("Who looked at this alert", "/access", alert=self._subject.alert_id))
         # Who is called when is not a partner's business.
         if self._person.may("inspect"):
             with panel("Notified"):

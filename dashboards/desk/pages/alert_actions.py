@@ -53,13 +53,18 @@ def offered(state: AlertState, may: Callable[[Verb], bool]) -> list[Verb]:
 
 
 def targets(state: AlertState, others: list[AlertState]) -> dict[str, str]:
-    """Alerts that this one can be put under, with a name for each: those that share most of its group first."""
+    """Alerts that this one can be put under, with a name for each: those that share most of its group first, then those
+    of its rule, then those raised at about the same time."""
     possible = [
         other for other in others if other.is_active and other.alert_id != state.alert_id and other.merged_into is None
     ]
     group = set(state.group.items())
     possible.sort(
-        key=lambda each: (-len(group & set(each.group.items())), each.rule_id != state.rule_id, each.raised_at)
+        key=lambda each: (
+            -len(group & set(each.group.items())),
+            each.rule_id != state.rule_id,
+            abs(each.raised_at - state.raised_at),
+        )
     )
     return {each.alert_id: f"{each.priority} · {each.story or each.rule_title}" for each in possible[:MAX_TARGETS]}
 

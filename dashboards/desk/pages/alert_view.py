@@ -4,7 +4,7 @@ functions; times are aware UTC datetimes."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from dashboards.desk import markup
@@ -75,7 +75,7 @@ def state_words(state: AlertState, now: datetime) -> str:
         case "closed":
             return f"closed as {words(state.verdict or 'unknown')} by {state.closed_by}"
         case _:
-            return "open, nobody has taken it"
+            return f"open again; {state.assignee} had it" if state.assignee else "open, nobody has taken it"
 
 
 def chips(alert: Alert, state: AlertState | None, now: datetime) -> Html:
@@ -121,8 +121,11 @@ def standing(state: AlertState | None, now: datetime) -> Html:
 
 
 def about(alert: Alert, names: Mapping[str, str], *, inspects: bool = True) -> Html:
-    """What it is about and by which rule; with ``inspects`` the rule is a link to its page."""
+    """What it is about and by which rule; with ``inspects`` the rule is a link to its page, and there are links to
+    files for other systems."""
     group = [(words(name), tag("code", value)) for name, value in alert.group.items()]
+    path = f"/api/v1/alerts/{alert.alert_id}/export"
+    files = [markup.link("STIX 2.1", path, format="stix"), markup.link("CAP 1.2", path, format="cap")]
     return pairs(
         [
             ("Confidence", f"{alert.confidence} of 100, {confidence_words(alert.confidence)}"),
@@ -130,6 +133,7 @@ def about(alert: Alert, names: Mapping[str, str], *, inspects: bool = True) -> H
             ("Partners", markup.bullets(names.get(each, each) for each in alert.partners)),
             ("Rule", markup.link(alert.rule.title, "/rules", rule=alert.rule.id) if inspects else alert.rule.title),
             ("Tags", ", ".join(alert.rule.tags) or "none"),
+            *([("Export", join(files, " · "))] if inspects else []),
         ]
     )
 
@@ -243,6 +247,13 @@ def similar(found: Sequence[Similar]) -> Html:
     )
 
 
+def _detail(name: str, value: object) -> str:
+    """A detail of an action; a time to the minute, UTC as in the column of times."""
+    if name.endswith("until") and isinstance(value, str):
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M}"
+    return as_text(value)
+
+
 def history(actions: Iterable[Action]) -> Html:
     """Every step with who, when, why and from where, refusals among them, the latest first."""
     rows = ((markup.time(each.at), each.by, _done(each), each.via, _why(each)) for each in actions)
@@ -267,7 +278,9 @@ def _done(action: Action) -> Html:
 
 
 def _why(action: Action) -> str:
-    details = [f"{words(name)}: {as_text(action.details[name])}" for name in _DETAILS_SAID if action.details.get(name)]
+    details = [
+        f"{words(name)}: {_detail(name, action.details[name])}" for name in _DETAILS_SAID if action.details.get(name)
+    ]
     return (
         "; ".join(part for part in (action.reason if not action.accepted else "", *details, action.text) if part) or "–"
     )

@@ -19,7 +19,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Drill
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, words
-from dashboards.desk.pages.parts import asked, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, failure, notice, now, panel, partner_names, raw, style
 from dashboards.explain import duration
 
 DAYS: Final = 30
@@ -72,7 +72,7 @@ def headline(drills: Sequence[Drill]) -> str:
         return f"No exercise gave an alert in the last {DAYS} days."
     counts = Counter(words(each.verdict) if each.verdict else "not closed" for each in drills)
     several = "alerts" if len(drills) > 1 else "alert"
-    return f"{len(drills)} {several} of exercises in {DAYS} days: " + ", ".join(
+    return f"{len(drills)} {several} of exercises in {DAYS} days, ended as: " + ", ".join(
         f"{count} {name}" for name, count in counts.most_common()
     )
 
@@ -124,7 +124,7 @@ def drill_table(drills: Sequence[Drill], names: Mapping[str, str]) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/exercises")
+    @ui.page("/exercises", response_timeout=BUILD_S)
     async def exercises_page(request: Request) -> None:
         with frame("Exercises", person_of(request), "exercises"):
             style()

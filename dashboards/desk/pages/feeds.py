@@ -18,7 +18,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Feed, Refusals
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, badge, tag, words
-from dashboards.desk.pages.parts import asked, failure, now, panel, partners, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, partners, raw, style
 from dashboards.explain import age, duration
 from schemas.partners import Partner
 from schemas.yaml_lines import ConfigError
@@ -187,7 +187,7 @@ async def _load(store: Store, at: datetime) -> tuple[list[Feed], list[Refusals]]
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/feeds")
+    @ui.page("/feeds", response_timeout=BUILD_S)
     async def feeds_page(request: Request) -> None:
         with frame("Feeds", person_of(request), "feeds"):
             style()

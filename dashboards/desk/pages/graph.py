@@ -117,7 +117,7 @@ def options(alert: Alert, nodes: list[Node]) -> dict[str, Any]:
                 *({"name": words(kind), "icon": _SYMBOLS[at % len(_SYMBOLS)]} for at, kind in enumerate(types)),
             ],
         },
-        "grid": {"left": 190, "right": 270, "top": 40, "bottom": 10},
+        "grid": {"left": 190, "right": 300, "top": 40, "bottom": 10},
         "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
         "yAxis": {"type": "value", "min": 0, "max": rows, "inverse": True, "show": False},
         "series": [

@@ -20,7 +20,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, join, tag
 from dashboards.desk.pages.alert_view import deliveries
-from dashboards.desk.pages.parts import asked, failure, now, panel, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, raw, style
 from dashboards.explain import between
 from processors.oncall import OnCall, Planned
 from processors.rotations import Shift
@@ -175,7 +175,7 @@ def chooser(states: Mapping[str, AlertState], chosen: str) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/oncall")
+    @ui.page("/oncall", response_timeout=BUILD_S)
     async def oncall_page(request: Request) -> None:
         chosen = request.query_params.get("alert", "")
         with frame("On call", person_of(request), "oncall"):

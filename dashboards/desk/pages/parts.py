@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 from nicegui import ui
 from nicegui.element import Element
 
+from dashboards.alerts import Store, StoreAwayError
 from dashboards.desk import markup
-from dashboards.desk.frame import heading, text
+from dashboards.desk.frame import heading, text, this_desk
 from schemas.partners import Partner, load_partners
 from schemas.settings import Settings
 from schemas.yaml_lines import ConfigError
@@ -25,7 +26,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_S: Final = 3.0
+PATIENCE: Final = 10
 _PANELS = count(1)
+BUILD_S = 10.0
+"""Seconds in which a page has to be built; it says itself that ClickHouse is slow or away. After NiceGUI's 3 seconds
+the answer was an empty error 500."""
 STYLE = '<link rel="stylesheet" href="/static/pages.css">'
 
 
@@ -79,6 +85,19 @@ def button(label: str, icon: str, on_click: Callable[[], Any], *, main: bool = F
     return made
 
 
+def table(name: str, columns: Sequence[str]) -> Element:
+    """A table of elements with its head, for rows that have buttons; they are made inside what is returned. A column
+    without a name holds the buttons."""
+    scroll = ui.element("div").classes("table-scroll").props('tabindex="0" role="region"')
+    scroll.props["aria-label"] = name
+    with scroll, ui.element("table").classes("desk-table"):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props('scope="col"'):
+                    text("span", column or "Action").classes("" if column else "sr-only")
+        return ui.element("tbody")
+
+
 def notice(content: str, look: str = "") -> Element:
     """A framed remark."""
     made = text("p", content).classes("notice")
@@ -86,10 +105,64 @@ def notice(content: str, look: str = "") -> Element:
     return made
 
 
-def failure(error: Exception) -> None:
-    """What is wrong, where the page's contents would have been."""
-    with ui.element("div").props('role="alert"'):
-        notice(f"This cannot be shown right now. {error}", "is-bad")
+def failure(error: Exception, again: Callable[[], Awaitable[None]] | None = None) -> None:
+    """What is wrong, where the page's contents would have been. While the store is away it is asked every few seconds
+    whether it is back; then ``again`` fills the gap, or the whole page is loaded anew."""
+    with ui.element("div").props('role="alert"') as shown:
+        if not isinstance(error, StoreAwayError):
+            notice(f"This cannot be shown right now. {error}", "is-bad")
+            return
+        notice(f"This cannot be shown right now. {error} The page fills itself once the store answers.", "is-bad")
+        _Return(shown, again).wait()
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        await asked(store.rows, "SELECT 1")
+    except StoreAwayError:
+        return False
+    return True
+
+
+class _Return:
+    """Waits for the store. All open pages ask it by one question at a time: a store that takes long to say nothing must
+    not hold every thread."""
+
+    _question: ClassVar[asyncio.Task[bool] | None] = None
+
+    def __init__(self, shown: Element, again: Callable[[], Awaitable[None]] | None) -> None:
+        self._shown, self._again, self._client = shown, again, ui.context.client
+        self._store = this_desk().store
+        self._asked, self._was_away = 0, False
+
+    def wait(self) -> None:
+        """Begin to ask."""
+        self._timer = ui.timer(ASK_AGAIN_S, self._ask, immediate=False)
+
+    async def _ask(self) -> None:
+        self._asked += 1
+        question = _Return._question
+        if question is None or question.done():
+            question = _Return._question = asyncio.create_task(_answers(self._store))
+        if not await asyncio.shield(question):
+            self._was_away = True
+            return
+        # A store that answers this, and not what the page asks, would have it loaded without end.
+        if not self._was_away and self._asked < PATIENCE:
+            return
+        self._timer.deactivate()
+        if self._again is None:
+            self._client.run_javascript("location.reload()")
+            return
+        try:
+            await self._again()
+        except StoreAwayError:
+            self._asked, self._was_away = 0, False
+            self._timer.activate()
+        else:
+            # Whoever filled the gap may have put it away with what was around it.
+            if not self._shown.is_deleted:
+                self._shown.delete()
 
 
 @cache

@@ -17,7 +17,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import QuarantineFilter, Refusals, Refused
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, tag, words
-from dashboards.desk.pages.parts import asked, failure, now, panel, partner_names, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, partner_names, raw, style
 
 DAYS: Final = 7
 ROW: Final = 16
@@ -121,8 +121,12 @@ def filters(choice: QuarantineFilter, refusals: Sequence[Refusals], names: Mappi
     )
     return tag(
         "form",
-        tag("label", "Partner", _select("partner", choice.partner, {each: names.get(each, each) for each in partners})),
-        tag("label", "Reason", _select("reason", choice.reason, {each: words(each) for each in reasons})),
+        tag(
+            "label",
+            "Partner",
+            markup.select("partner", choice.partner, {each: names.get(each, each) for each in partners}),
+        ),
+        tag("label", "Reason", markup.select("reason", choice.reason, {each: words(each) for each in reasons})),
         tag("label", "Topic", tag("input", name="topic", value=choice.topic, type="text")),
         tag("label", "Message contains", tag("input", name="text", value=choice.text, type="search")),
         tag("button", "Show", type="submit", class_="desk-button is-main"),
@@ -134,18 +138,10 @@ def filters(choice: QuarantineFilter, refusals: Sequence[Refusals], names: Mappi
     )
 
 
-def _select(name: str, chosen: str, options: Mapping[str, str]) -> Html:
-    made = [tag("option", "all", value="")]
-    made += [
-        tag("option", label, value=value, selected="" if value == chosen else None) for value, label in options.items()
-    ]
-    return tag("select", *made, name=name)
-
-
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/quarantine")
+    @ui.page("/quarantine", response_timeout=BUILD_S)
     async def quarantine_page(request: Request) -> None:
         choice = choice_of(request.query_params)
         names = partner_names(desk.settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ from dashboards.desk.feed_queries import RuleWork
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, link, tag
 from dashboards.desk.pages import backtest
-from dashboards.desk.pages.parts import asked, button, chart, failure, now, panel, raw, style
+from dashboards.desk.pages.parts import BUILD_S, asked, button, chart, failure, now, panel, raw, style
 from dashboards.palette import level_rank
 from processors.rule_files import RuleError, load
 from processors.rulebook import Correlation, Rulebook
@@ -38,7 +39,7 @@ _JUDGED: Final = ("true_positive", "benign", "false_positive")
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule with what it did. ``path`` is empty for a rule that only the store knows any more."""
+    """A rule with what it did. ``path`` is file:line, and empty for a rule that only the store knows any more."""
 
     rule_id: str
     title: str
@@ -203,7 +204,7 @@ def register(desk: Desk) -> None:
     """Serve the page."""
     known = books(desk.settings.rules_path)
 
-    @ui.page("/rules")
+    @ui.page("/rules", response_timeout=BUILD_S)
     async def rules_page(request: Request) -> None:
         page = _Page(desk, known, person_of(request), request.query_params)
         with frame("Rules", page.person, "rules"):
@@ -235,7 +236,7 @@ class _Page:
         except (StoreAwayError, RuleError, OSError) as error:
             self.box.clear()
             with self.box:
-                failure(error)
+                failure(error, self.fill)
             return
         self.box.clear()
         with self.box:
@@ -263,13 +264,21 @@ class _Page:
             raw(rule_table(found, days, chosen))
 
 
+def _file(line: RuleLine) -> str:
+    return line.path.rpartition(":")[0]
+
+
 class _Backtest:
     """Asks what the rules would have done, and shows it."""
 
     def __init__(self, desk: Desk, person: Person, found: Sequence[RuleLine], chosen: str) -> None:
         self._desk, self._person = desk, person
-        self._paths = {"": "all rules"} | {each.path: each.title for each in found if each.path}
-        self._path = next((each.path for each in found if each.rule_id == chosen), "")
+        titles = defaultdict(list)
+        for each in found:
+            titles[_file(each)].append(each.title)
+        # A file is tried as a whole, and may hold several rules that give alerts.
+        self._paths = {"": "all rules"} | {path: "; ".join(each) for path, each in titles.items() if path}
+        self._path = next((_file(each) for each in found if each.rule_id == chosen), "")
         self._runs = False
 
     def build(self) -> None:

@@ -10,16 +10,16 @@ from typing import Final
 
 from fastapi import Request
 from nicegui import Client, ui
-from nicegui.element import Element
 
 from dashboards.desk import dialogs, markup
 from dashboards.desk.asking import Asker
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
+from dashboards.desk.following import follow
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, join, tag
-from dashboards.desk.pages.parts import button, now, panel, partner_names, raw, style
+from dashboards.desk.pages.parts import button, now, panel, partner_names, raw, style, table
 from dashboards.desk.rows import counts_text
 from dashboards.explain import between
 from processors.lifecycle.silences import covers
@@ -148,7 +148,7 @@ class _Page:
         with panel("Now and to come"):
             self._box = ui.element("div")
         self._show()
-        self._client.on_delete(self._desk.live.subscribe(self._changed))
+        follow(self._client, self._desk.live, self._changed)
         ui.timer(REFRESH_S, self._show, immediate=False)
 
     def _changed(self, kind: str, _: str) -> None:
@@ -182,8 +182,7 @@ class _Page:
             if not found:
                 text("p", "No silence holds, and none is to come.").classes("quiet")
                 return
-            scroll = ui.element("div").classes("table-scroll")
-            with scroll.props('tabindex="0" role="region" aria-label="Silences"'), _table("desk-table", COLUMNS):
+            with table("Silences", COLUMNS):
                 for line in found:
                     self._rows[line.silence.silence_id] = self._row(line.silence, said[line.silence.silence_id])
 
@@ -222,13 +221,3 @@ class _Page:
             show = dialogs.silence_form(dialog, self._asker, lambda: scope_of(conditions.value or "", partners.value))
             conditions.on("blur", show)
             partners.on_value_change(show)
-
-
-def _table(look: str, columns: Sequence[str]) -> Element:
-    """A table with its head; rows are made inside what is returned."""
-    with ui.element("table").classes(look):
-        with ui.element("thead"), ui.element("tr"):
-            for column in columns:
-                with ui.element("th").props('scope="col"'):
-                    text("span", column or "Action").classes("" if column else "sr-only")
-        return ui.element("tbody")

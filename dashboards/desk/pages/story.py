@@ -63,11 +63,6 @@ class Story:
         )
         return tuple((question, answer) for question, answer in named if answer)
 
-    @property
-    def paragraph(self) -> str:
-        """All of it as one text."""
-        return " ".join(answer for _, answer in self.parts)
-
 
 def country_name(code: str) -> str:
     """The short English name of an ISO 3166 alpha-2 code; the code where there is none."""

@@ -14,6 +14,8 @@
     mark();
   }
 
+  const chosen = () => document.querySelector(".queue tr.is-current a.story");
+
   function mark() {
     for (const row of rows()) row.classList.toggle("is-current", row.dataset.id === current);
   }
@@ -34,6 +36,8 @@
   tocsin.keys.moves((key) => {
     if (key === "j" || key === "k") move(key === "j" ? 1 : -1);
     else if (key === "/") document.getElementById("search")?.focus();
+    // Where the alert's link has the focus the browser opens it; a click beside it or a dialog takes the focus away.
+    else if (key === "Enter" && document.activeElement === document.body && chosen()) open(chosen().href, "_self");
     else return false;
     return true;
   });

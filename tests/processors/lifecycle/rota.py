@@ -24,6 +24,7 @@ class Rota:
     routes: list[tuple[Callable[[AlertState], bool], Route]] = field(default_factory=list)
     default: Route = field(default_factory=lambda: Route("watch", ("rule_id", "group.place"), 30, 300, 4 * 3600))
     inhibit_rules: tuple[InhibitRule, ...] = ()
+    strangers: frozenset[str] = frozenset()
 
     def route(self, state: AlertState) -> Route:
         return next((route for meets, route in self.routes if meets(state)), self.default)
@@ -31,6 +32,9 @@ class Rota:
     def persons(self, policy: str, step: int, at: dt.datetime) -> tuple[str, ...]:
         steps = self.policies[policy]
         return steps[step][0](at) if 0 <= step < len(steps) else ()
+
+    def knows(self, person: str) -> bool:
+        return person not in self.strangers
 
     def timeout_s(self, policy: str, step: int) -> float | None:
         steps = self.policies[policy]

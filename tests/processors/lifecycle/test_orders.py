@@ -121,11 +121,11 @@ def test_an_alert_goes_on_under_its_successor(begin: Begin) -> None:
     assert heir.revision > 3
     assert gone.superseded_by == "b"
     line.at("30:00")
-    assert line.got("0:31", "30:00") == ["mira update b"]
+    assert line.got("0:31", "30:00") == ["mira update b", "sander assigned a", "sander update b"]
     line.does("close", "b", verdict="true_positive")
     line.at("40:00")
-    assert line.got("30:01", "40:00") == ["mira resolved b"]
-    assert len({each.thread for _, each in line.sent}) == 1
+    assert line.got("30:01", "40:00") == ["mira resolved b", "sander resolved b"]
+    assert len({(each.person, each.thread) for _, each in line.sent}) == 2, "everybody has one thread"
 
 
 def test_a_successor_that_did_not_name_the_alert_inherits_when_the_alert_says_so(begin: Begin) -> None:

@@ -113,7 +113,7 @@ def test_the_stream_takes_an_alert_back(begin: Begin) -> None:
 def test_assigning_and_starting_stop_escalation_for_good(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("1:00").does("assign", "a", assignee="sander")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
     line.at("2:00:00").does("start", "a", by="sander")
     line.at("5:00:00")
     assert line.got("0:31", "5:00:00") == []
@@ -123,7 +123,7 @@ def test_assigning_and_starting_stop_escalation_for_good(begin: Begin) -> None:
 def test_giving_an_alert_back_goes_on_with_escalation(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("6:00").does("assign", "a", assignee="sander")
+    line.at("6:00").does("assign", "a", by="sander", assignee="sander")
     line.at("40:00").does("unacknowledge", "a", by="sander")
     line.at("50:00")
     assert line.got("5:31", "49:59") == ["tomas escalation a"]
@@ -179,7 +179,7 @@ def test_alerts_of_one_group_come_as_one_message(begin: Begin) -> None:
 def test_a_new_alert_in_a_group_that_somebody_works_on_begins_at_the_first_step(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("6:00").does("assign", "a", assignee="tomas")
+    line.at("6:00").does("assign", "a", by="tomas", assignee="tomas")
     line.at("7:00").alert("b")
     line.at("14:00")
     assert line.got("7:00", "10:30") == ["mira update a,b", "tomas update a,b"]

@@ -43,7 +43,7 @@ def test_an_acknowledgement_that_expires_is_told_while_another_alert_waits(begin
 def test_an_alert_that_is_given_back_is_told_while_another_one_waits(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a").alert("b")
-    line.at("1:00").does("assign", "a", assignee="sander")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
     line.at("2:00").does("unacknowledge", "a", by="sander")
     line.at("2:01")
     assert line.got("0:31", "2:01") == ["mira escalation a,b"]
@@ -52,7 +52,7 @@ def test_an_alert_that_is_given_back_is_told_while_another_one_waits(begin: Begi
 def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("1:00").does("assign", "a", assignee="sander")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
     line.at("2:00").alert("a", evidence_total=9).unreachable_are("mira")
     line.at("6:00")
     (waiting,) = line.waiting()
@@ -66,7 +66,7 @@ def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin
 def test_a_later_message_of_the_thread_replaces_one_that_failed(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("1:00").does("assign", "a", assignee="sander")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
     line.at("2:00").alert("a", evidence_total=9).unreachable_are("mira")
     line.at("6:00")
     (failed,) = line.waiting()
@@ -114,9 +114,9 @@ def test_what_is_left_out_is_counted() -> None:
 def test_an_update_that_replaces_another_says_what_was_new_in_that(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
-    line.at("1:00").does("assign", "a", assignee="sander").unreachable_are("mira")
-    line.at("2:00").alert("b", level="low").does("assign", "b", assignee="sander")
-    line.at("6:00").alert("c").does("assign", "c", assignee="sander")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander").unreachable_are("mira")
+    line.at("2:00").alert("b", level="low").does("assign", "b", by="sander", assignee="sander")
+    line.at("6:00").alert("c").does("assign", "c", by="sander", assignee="sander")
     line.unreachable_are().at("10:30")
     (update,) = [each for at, each in line.sent if each.kind == "update"]
     assert (update.alert_ids, update.news) == (["c", "b", "a"], 2)

@@ -16,7 +16,7 @@ from schemas.lifecycle import AlertState
 from tests.processors.notify.samples import DESK, notification, state
 
 HIDDEN = ("AMBER", "AMBER_STRICT", "RED", "amber", "SECRET", "")
-KINDS = ("first", "update", "escalation", "reopened", "resolved")
+KINDS = ("first", "update", "escalation", "reopened", "resolved", "assigned")
 
 
 def message(*states: AlertState, outside: bool = True, zone: str = "UTC", **changes: Any) -> Message:
@@ -199,3 +199,12 @@ def test_green_and_clear_are_told_everywhere(labels: list[str]) -> None:
     told = message(*(state(f"id-{number}", tlp=tlp) for number, tlp in enumerate(labels)))
     assert not told.redacted
     assert "X1234567" in told.text
+
+
+def test_who_is_assigned_an_alert_is_told_by_whom() -> None:
+    made = message(state("a", assignee="tomas", state="assigned"), outside=False, kind="assigned", by="mira\nX: 1")
+    assert made.subject.startswith("[P1] Assigned to you: ")
+    assert "mira X: 1 assigned it to you." in made.text
+    outside = message(state("a", tlp="RED"), kind="assigned", by="mira")
+    assert "Assigned to you: there is an alert" in outside.text
+    assert "mira" not in outside.text
