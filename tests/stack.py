@@ -13,12 +13,12 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from deploy.embedded.checks import CommittedProgress
 from deploy.embedded.platform import Platform
 from deploy.embedded.supervisor import Handle
 from deploy.parts import EVENT_TOPICS, worker_parts
 from deploy.prepare import prepare
 from schemas.settings import Settings
+from streams.progress import CommittedProgress
 from streams.store import connect
 
 LARGEST_RECORD = 12 * 1024 * 1024

@@ -7,16 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from typer.testing import CliRunner
-
-from deploy.cli import app
 from deploy.rules_deploy_cli import running
 from schemas.lifecycle import AlertState
+from tests.integration.commands import tocsin
 from tests.integration.events import encoded, event, location
 from tests.integration.receiver import Receiver
 from tests.integration.test_rules_deploy import TOPIC
+from tests.processors.notify.receivers import Mailbox
 from tests.stack import Outgoing, Stack
 
 LIFECYCLE = "lifecycle-0"
@@ -57,19 +55,6 @@ def _in_force(stack: Stack, version: str) -> None:
     stack.wait_until(lambda: set(running(stack.settings).values()) == {version}, 60, f"every worker on {version}")
 
 
-def said(stack: Stack, *words: str) -> tuple[int, str, str]:
-    """Exit status and output of a ``tocsin`` command, run here: a process each would spend its time on imports."""
-    done = CliRunner().invoke(app, [*words, "--data-dir", str(stack.settings.data_dir)])
-    return done.exit_code, done.stdout, done.stderr
-
-
-def tocsin(stack: Stack, *words: str, status: int = 0) -> Any:
-    """What a ``tocsin`` command prints with ``--json``."""
-    found, output, error = said(stack, *words, "--json")
-    assert found == status, f"{found}: {output}\n{error}"
-    return json.loads(output)
-
-
 @contextmanager
 def on_call(
     stack: Stack,
@@ -78,8 +63,9 @@ def on_call(
     group_by: str = "rule_id",
     group_wait: str = "1s",
     group_interval: str = "2s",
+    by_mail: Mailbox | None = None,
 ) -> Iterator[None]:
-    """A policy under which all these people are told at once, through the receiver."""
+    """A policy under which all these people are told at once, through the receiver, and with ``by_mail`` cy by mail."""
     path = stack.settings.oncall_file
     before, secret = path.read_text(), path.with_name("webhook-secret")
     secret.write_text("not a real one")
@@ -89,11 +75,13 @@ def on_call(
         return f"{{{there}, outside: false, rate_limit: 60000}}"
 
     persons = [f"  - {{id: {name}, name: {name}, time_zone: UTC, channels: [{channel(name)}]}}" for name in people]
+    if by_mail is not None:
+        persons.append(f"  - {{id: cy, name: cy, time_zone: UTC, channels: [{by_mail.channel(', outside: false')}]}}")
     write_policy(
         stack,
         POLICY.format(
             people="\n".join(persons),
-            names=", ".join(people),
+            names=", ".join((*people, *(["cy"] if by_mail else []))),
             group_by=group_by,
             group_wait=group_wait,
             group_interval=group_interval,

@@ -19,7 +19,7 @@ async def test_the_latest_version_of_an_alert_is_told_although_no_batch_follows(
     try:
         for alert in (first, last):
             await worker._tell(Effects(alerts=[alert]))
-        for _ in range(100):
+        for _ in range(600):
             found = [each for each in stack.alerts() if each["alert_id"] == first.alert_id]
             if found and found[0]["evidence_total"] == last.evidence_total:
                 return

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from schemas.settings import Settings
+from tests.integration.commands import tocsin
 from tests.integration.events import encoded, event, now
-from tests.integration.test_publish import tocsin
 from tests.stack import Stack
 
 SHIPPED = Settings().rules_path

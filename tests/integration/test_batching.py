@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.embedded.checks import CommittedProgress
 from schemas.settings import PACKAGE_ROOT
+from streams.progress import CommittedProgress
 from streams.topics import TopicSpec, ensure_topics
 from tests.stack import Outgoing, Stack
 

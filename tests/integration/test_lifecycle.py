@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,19 @@ from uuid import uuid4
 
 import pytest
 
+from deploy.parts import worker_part
+from processors.commands import CommandSender
 from processors.feeds import FEED_SILENT
+from processors.notify.message import opaque
 from processors.watchdog import WATCHDOG_ID
-from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, Action, AlertState
-from tests.integration.alerting import LIFECYCLE, kill_lifecycle, on_call, rules, said, states_of, tips, tocsin
+from schemas.alerts import ALERTS_TOPIC
+from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, Action, AlertState, Command, Verb
+from tests.dashboards.engine import alert, iso
+from tests.integration.alerting import LIFECYCLE, kill_lifecycle, on_call, rules, states_of, tips
+from tests.integration.commands import said, tocsin
 from tests.integration.receiver import Receiver, receiving
 from tests.integration.test_rules_deploy import BASE
+from tests.processors.notify.receivers import Mailbox, mailbox
 from tests.stack import Stack
 
 RULE = str(uuid4())
@@ -23,13 +32,20 @@ LAST_SECOND_S = 60
 
 
 @pytest.fixture(scope="module")
-def receiver(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A rule of its own that makes an alert of each tip about a word, and two people who are told of each."""
+def mails() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def receiver(stack: Stack, mails: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """A rule of its own that makes an alert of each tip about a word, and two people who are told of each through the
+    receiver, and one by mail."""
     folder = tmp_path_factory.mktemp("lifecycle") / "rules"
     with (
         receiving() as there,
         rules(stack, folder, BASE.format(id=RULE, word=WORD)),
-        on_call(stack, there, "ana", "bo", group_by="rule_id, places"),
+        on_call(stack, there, "ana", "bo", group_by="rule_id, places, partners", by_mail=mails),
     ):
         yield there
 
@@ -61,6 +77,21 @@ def history(stack: Stack, alert_id: str) -> list[tuple[Any, ...]]:
         "WHERE alert_id = {a:String} ORDER BY at"
     )
     return [tuple(row) for row in stack.rows(sql, a=alert_id)]
+
+
+def sent(stack: Stack, alert_id: str) -> list[str]:
+    """Whom the log of deliveries says to have been told of the alert through the receiver."""
+    sql = (
+        "SELECT person FROM notifications FINAL WHERE has(alert_ids, {a:String}) AND outcome = 'sent' "
+        "AND kind = 'first' AND channel = 'webhook' ORDER BY person"
+    )
+    return [row[0] for row in stack.rows(sql, a=alert_id)]
+
+
+def partitions(stack: Stack, worker: str) -> int:
+    """How many partitions a worker says that it has."""
+    mark = stack.settings.data_dir / "run" / f"{worker}.json"
+    return int(json.loads(mark.read_text())["partitions"])
 
 
 def test_two_officers_and_a_kill_in_between(stack: Stack, receiver: Receiver) -> None:
@@ -191,20 +222,86 @@ def test_the_same_command_twice_is_done_once(stack: Stack, receiver: Receiver) -
     stack.wait_until(lambda: state(stack, new.alert_id).notes == 1, 30, "noted")
 
 
-def test_the_log_of_deliveries_says_what_was_received(stack: Stack, receiver: Receiver) -> None:
+def test_the_log_of_deliveries_says_what_was_received(stack: Stack, receiver: Receiver, mails: Mailbox) -> None:
     new = raised(stack)
-    stack.wait_until(lambda: len(receiver.about(new.alert_id)) == 2, 30, "both are told")
 
     def logged() -> list[Any]:
         sql = (
-            "SELECT person, channel, address, kind, attempt, redacted FROM notifications FINAL "
+            "SELECT notification_id, person, channel, address, kind, redacted FROM notifications FINAL "
             "WHERE has(alert_ids, {a:String}) AND outcome = 'sent' ORDER BY person"
         )
         return [tuple(row) for row in stack.rows(sql, a=new.alert_id)]
 
-    stack.wait_until(lambda: len(logged()) == 2, 30, "both are logged")
-    address = f"http://127.0.0.1:{receiver.port}"
-    assert logged() == [(person, "webhook", address, "first", 1, False) for person in ("ana", "bo")]
+    stack.wait_until(lambda: len(logged()) == 3, 60, "all are told, and logged")
+    hook = f"http://127.0.0.1:{receiver.port}"
+    assert [row[1:] for row in logged()] == [
+        ("ana", "webhook", hook, "first", False),
+        ("bo", "webhook", hook, "first", False),
+        ("cy", "smtp", "mira@desk.example", "first", False),
+    ]
+    *by_hook, by_mail = (opaque(row[0]) for row in logged())
+    got = [each for each in receiver.got if new.alert_id in each.alert_ids]
+    assert sorted((each.person, each.key) for each in got) == list(zip(("ana", "bo"), by_hook, strict=True))
+    (mail,) = [each for each in mails.mails if new.alert_id in each.get_content()]
+    assert mail["Message-ID"] == f"<{by_mail}@desk.example>"
+
+
+def test_an_outage_of_the_store_holds_up_neither_alerts_nor_people(stack: Stack, receiver: Receiver) -> None:
+    """With the worker killed in it, so that what is still to be stored has to be found again."""
+    store, alert_id, now = stack.part("clickhouse"), str(uuid4()), iso(dt.datetime.now(dt.UTC))
+    record = alert(alert_id, created_at=now, updated_at=now, last_event_at=now)
+
+    def done(verb: Verb, **fields: Any) -> bool:
+        asked = Command(
+            command_id=str(uuid4()),
+            verb=verb,
+            alert_id=alert_id,
+            by="ana",
+            via="cli",
+            at=dt.datetime.now(dt.UTC),
+            **fields,
+        )
+        with CommandSender(stack.settings) as sender:
+            return sender.ask(asked, 30).accepted
+
+    store.stop(at_once=True)
+    try:
+        stack.produce(ALERTS_TOPIC, json.dumps(record).encode(), alert_id.encode())
+        stack.wait_until(lambda: len(receiver.about(alert_id, "first")) == 2, 30, "both are told")
+        assert done("acknowledge", for_s=3600)
+        kill_lifecycle(stack)
+        assert done("note", text="The store is away.")
+    finally:
+        store.start(60)
+    wanted = [("raised", "open"), ("acknowledge", "acknowledged"), ("note", "acknowledged")]
+    stack.wait_until(lambda: [(each[0], each[4]) for each in history(stack, alert_id)] == wanted, 60, "its history")
+    (row,) = stack.rows("SELECT state, record FROM alert_states FINAL WHERE alert_id = {a:String}", a=alert_id)
+    assert (row[0], json.loads(row[1])["notes"]) == ("acknowledged", 1)
+    stack.wait_until(lambda: sent(stack, alert_id) == ["ana", "bo"], 30, "both are in the log of deliveries")
+    assert len(receiver.about(alert_id)) == 2, "told once"
+
+
+def test_a_second_worker_waits_and_takes_over(stack: Stack, receiver: Receiver) -> None:
+    first, name = stack.part(LIFECYCLE), "lifecycle-1"
+    (second,) = stack.platform.add_parts([worker_part(stack.settings, "lifecycle", "1")])
+    try:
+        before = raised(stack)
+        stack.wait_until(lambda: len(receiver.about(before.alert_id, "first")) == 2, 30, "both are told")
+        assert (partitions(stack, LIFECYCLE), partitions(stack, name)) == (2, 0)
+        first.kill()
+        first.stop()
+        assert alerts(stack, "ack", before.alert_id, "--by", "ana", "--for", "1h").after == "acknowledged"
+        after = raised(stack)
+        stack.wait_until(lambda: len(receiver.about(after.alert_id, "first")) == 2, 30, "both are told of the next")
+        assert partitions(stack, name) == 2
+    finally:
+        first.start(60)
+        second.stop()
+    stack.wait_until(lambda: state(stack, before.alert_id).state == "acknowledged", 60, "its state is stored")
+    assert [each[0] for each in history(stack, before.alert_id)] == ["raised", "acknowledge"]
+    for each in (before, after):
+        assert len(receiver.about(each.alert_id, "first")) == 2, "told as new once"
+        assert sent(stack, each.alert_id) == ["ana", "bo"]
 
 
 def test_the_watchdog_comes_all_the_way(stack: Stack, receiver: Receiver) -> None:

@@ -26,7 +26,7 @@ def test_a_worker_joins_and_leaves(stack: Stack) -> None:
     records = generate_encoded(EVENTS, rng.randrange(1 << 30), families, stack.schema_ids, spread_s=120)
     for each in scenario:
         records.insert(rng.randrange(len(records)), each)
-    changed, failed = threading.Event(), list[BaseException]()
+    joined, changed, failed = threading.Event(), threading.Event(), list[BaseException]()
     sent = list[EncodedRecord]()
 
     def flow() -> None:
@@ -37,7 +37,9 @@ def test_a_worker_joins_and_leaves(stack: Stack) -> None:
                     changed.wait(90)
                 produce_encoded(stack.settings.kafka_bootstrap, records[start : start + SLICE])
                 sent.extend(records[start : start + SLICE])
-                changed.wait(0.25)
+                # Slowly at first: how long a worker takes to start depends on what else the machine does.
+                if joined.wait(1.0):
+                    changed.wait(0.25)
         except BaseException as error:  # shown by the test, which would else wait in vain
             failed.append(error)
 
@@ -47,10 +49,12 @@ def test_a_worker_joins_and_leaves(stack: Stack) -> None:
     try:
         (second,) = stack.platform.add_parts([worker_part(stack.settings, "ingest", "1")])
         at_join = len(sent)
+        joined.set()
         stack.wait_until(lambda: took_part(stack, name), 30, "the second worker ingests")
         second.stop()
         assert at_join < len(records) * 0.8, "events had run out before the second worker joined"
     finally:
+        joined.set()
         changed.set()
         publishing.join(120)
         stack.platform.parts.pop(name, None)

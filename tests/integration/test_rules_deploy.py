@@ -16,8 +16,8 @@ from processors.correlate_worker import CorrelateWorker
 from processors.rule_files import load
 from processors.ruleset import Deployment, RuleSet, RuleSetWatcher, deploy, read_history
 from streams import rulesets
+from tests.integration.commands import tocsin
 from tests.integration.events import encoded, event
-from tests.integration.test_publish import tocsin
 from tests.stack import Stack
 
 TOPIC = "events.tip_report.v1"
