@@ -18,8 +18,8 @@ BUSY = "import time\nend = time.time() + 60\nwhile time.time() < end: sum(range(
 def test_rate_counts_from_the_end_of_the_warm_up(tmp_path: Path) -> None:
     with running({"busy": [sys.executable, "-c", BUSY]}, os.environ, tmp_path) as processes:
         begin = time.monotonic()
-        found = measure(processes, lambda: min(int((time.monotonic() - begin) * 1000), 2000), 2000)
-    assert 1_500 <= found.events <= 1_800
+        found = measure(processes, lambda: min(int((time.monotonic() - begin) * 1000), 5000), 5000)
+    assert 3_500 <= found.events <= 4_500
     assert found.per_s == pytest.approx(1000, rel=0.1)
     assert 0 < found.processes["busy"].cpu_s <= found.wall_s + 0.3
     assert found.peak_rss_mb == pytest.approx(found.processes["busy"].peak_rss_mb, abs=1)
