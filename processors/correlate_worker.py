@@ -158,6 +158,7 @@ class CorrelateWorker:
             self._keep(partition, given_up[partition])
             self._pass_on(partition, shard.passed())
             self._count(shard)
+        self.metrics.groups.set(sum(size for each in self._shards.values() for _, size in each.correlator.sizes()))
         self.metrics.stage_seconds.labels("correlate").observe(time.perf_counter() - started)
         for batch, ack in waiting:
             self.metrics.batch_records.observe(len(batch))
@@ -240,7 +241,6 @@ class CorrelateWorker:
         for (what, rule_id), number in counts.items():
             self.metrics.windows.labels(what, rule_id).inc(number)
         counts.clear()
-        self.metrics.groups.set(sum(size for each in self._shards.values() for _, size in each.correlator.sizes()))
 
     async def _tell(self, effects: Effects, everything: bool = False) -> None:
         for signal in effects.signals:

@@ -11,25 +11,23 @@ from dashboards.grafana.common import Column, bar_chart, override, row, steps, t
 from dashboards.grafana.measured import percentiles
 from dashboards.grafana.model import Dashboard, Panel, Target
 from dashboards.grafana.variables import (
+    EVENT_FILTERS,
     EXERCISE,
-    EXERCISE_FILTER,
     FAMILY,
     FAMILY_FILTER,
     PARTNER,
     PARTNER_FILTER,
     REGION,
-    REGION_FILTER,
 )
 from dashboards.palette import LEVEL_COLOURS
 
 STORED_GOAL_MS: Final = 2000
 """99 of 100 events are stored this soon after they were published."""
 
-_CHOSEN: Final = f"{EXERCISE_FILTER}\n  AND {PARTNER_FILTER}\n  AND {FAMILY_FILTER}\n  AND {REGION_FILTER}"
 _FEED: Final = f"""
 FROM feed_minutes
 WHERE $__timeFilter(minute)
-  AND {_CHOSEN}"""
+  AND {EVENT_FILTERS}"""
 
 _FINE: Final = "#51cf66"
 
@@ -112,7 +110,7 @@ FROM
     CAST(partner, 'String') AS partner,
     groupUniqArrayIf(intDiv(toUInt32(minute), $__interval_s), $__timeFilter(minute)) AS heard
   FROM feed_minutes
-  WHERE {_CHOSEN}
+  WHERE {EVENT_FILTERS}
   GROUP BY partner
 )
 ARRAY JOIN range(intDiv(toUInt32($__fromTime), $__interval_s), intDiv(toUInt32($__toTime), $__interval_s)) AS bucket
@@ -166,7 +164,7 @@ FROM
 (
   SELECT partner, family, toTimeZone(max(last_event), 'UTC') AS last
   FROM feed_minutes
-  WHERE {_CHOSEN}
+  WHERE {EVENT_FILTERS}
   GROUP BY partner, family
 ) AS feed
 LEFT JOIN
@@ -174,7 +172,7 @@ LEFT JOIN
   SELECT partner, family, uniqMerge(events) AS stored
   FROM feed_hours
   WHERE hour > now() - INTERVAL 1 DAY
-    AND {_CHOSEN}
+    AND {EVENT_FILTERS}
   GROUP BY partner, family
 ) AS day USING (partner, family)
 ORDER BY age DESC""",

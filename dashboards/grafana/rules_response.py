@@ -17,20 +17,15 @@ from dashboards.grafana.common import (
     time_series,
 )
 from dashboards.grafana.model import Dashboard, Panel
-from dashboards.grafana.variables import EXERCISE, EXERCISE_FILTER, LEVEL, LEVEL_FILTER
+from dashboards.grafana.variables import EXERCISE, LEVEL, STATE_FILTERS
 from dashboards.palette import FINE_COLOUR, LEVEL_COLOURS, OUTCOME_COLOURS, VERDICT_COLOURS
-from processors.watchdog import WATCHDOG
 
 _OUTCOMES: Final = tuple(OUTCOME_COLOURS)
 _VERDICTS: Final = tuple(VERDICT_COLOURS)
 
-# A superseded alert goes on under another id, which is counted.
 _RAISED: Final = f"""FROM alert_states FINAL
   WHERE $__timeFilter(raised_at)
-    AND superseded_by = ''
-    AND rule_id != '{WATCHDOG}'
-    AND {EXERCISE_FILTER}
-    AND {LEVEL_FILTER}"""
+    AND {STATE_FILTERS}"""
 # A repetition of an action has the same time: no FINAL is needed for the first one. Alerts act after they are raised,
 # so actions before the time range belong to none of them.
 _RESPONSES: Final = f"""

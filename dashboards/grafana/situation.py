@@ -24,9 +24,9 @@ from dashboards.grafana.model import Dashboard, Json, Panel
 from dashboards.grafana.variables import (
     ALERT_FILTERS,
     ALERT_VARIABLES,
+    EVENT_FILTERS,
     EXERCISE_FILTER,
     FAMILY_FILTER,
-    PARTNER_FILTER,
     REGION_FILTER,
 )
 from dashboards.palette import LEVEL_COLOURS
@@ -36,7 +36,6 @@ H3_RESOLUTION: Final = 3
 USUAL_WEEKS: Final = 4
 """The usual is the mean of the same hour in this many weeks before."""
 
-_EVENT_FILTERS: Final = f"{EXERCISE_FILTER}\n  AND {PARTNER_FILTER}\n  AND {FAMILY_FILTER}\n  AND {REGION_FILTER}"
 _SPAN: Final = "toIntervalSecond(toUInt32($__toTime) - toUInt32($__fromTime))"
 
 
@@ -81,7 +80,7 @@ SELECT
   if(before = 0, NULL, 100 * (toFloat64(now) - before) / before) AS change
 FROM feed_minutes
 WHERE {_before("minute")}
-  AND {_EVENT_FILTERS}""",
+  AND {EVENT_FILTERS}""",
         width=6,
         height=5,
         unit="short",
@@ -141,7 +140,7 @@ FROM
     SELECT hour, uniqMerge(events) AS number
     FROM feed_hours
     WHERE ({ranges})
-      AND {_EVENT_FILTERS}
+      AND {EVENT_FILTERS}
     GROUP BY hour
   )
   ARRAY JOIN range({USUAL_WEEKS + 1}) AS week
@@ -183,7 +182,7 @@ FROM
   WHERE $__timeFilter(occurred_at)
     AND isNotNull(events.lat)
     AND isNotNull(events.lon)
-    AND {_EVENT_FILTERS}
+    AND {EVENT_FILTERS}
   GROUP BY y, x
 )
 GROUP BY cell
@@ -318,7 +317,7 @@ SELECT
   if(before = 0, NULL, 100 * (toFloat64(now) - before) / before) AS change
 FROM feed_minutes
 WHERE {_before("minute")}
-  AND {_EVENT_FILTERS}
+  AND {EVENT_FILTERS}
 GROUP BY partner, family
 ORDER BY abs(toFloat64(now) - before) DESC""",
         (Column("partner", "Partner"), Column("family", "Family"), *_compared("now", "before")),

@@ -6,6 +6,7 @@ from typing import Final
 
 from dashboards.grafana.model import ALL, Variable
 from dashboards.palette import LEVELS
+from processors.watchdog import WATCHDOG
 
 EXERCISE: Final = Variable(
     kind="custom",
@@ -90,6 +91,12 @@ REGION_FILTER: Final = _chosen(REGION, "geo_continent IN (${region:singlequote})
 """On the column ``geo_continent`` of events."""
 LEVEL_FILTER: Final = _chosen(LEVEL, "level IN (${level:singlequote})")
 """On a column ``level``."""
+EVENT_FILTERS: Final = "\n  AND ".join((EXERCISE_FILTER, PARTNER_FILTER, FAMILY_FILTER, REGION_FILTER))
+"""All that the selectors say of rows of ``events`` and its rollups."""
+STATE_FILTERS: Final = "\n    AND ".join(
+    ("superseded_by = ''", f"rule_id != '{WATCHDOG}'", EXERCISE_FILTER, LEVEL_FILTER)
+)
+"""Rows of ``alert_states`` that count: a superseded alert goes on under another id, and the watchdog always fires."""
 
 _COUNTRIES: Final = "(SELECT groupArray(country) FROM country_regions WHERE region IN (${region:singlequote}))"
 ALERT_PARTNER_FILTER: Final = _chosen(PARTNER, "hasAny(partners, [${partner:singlequote}])")

@@ -22,7 +22,7 @@ from dashboards.grafana.common import (
     time_series,
 )
 from dashboards.grafana.model import Dashboard, Panel
-from dashboards.grafana.variables import ALERT_FILTERS, ALERT_VARIABLES, EXERCISE_FILTER, LEVEL_FILTER, region_name
+from dashboards.grafana.variables import ALERT_FILTERS, ALERT_VARIABLES, STATE_FILTERS, region_name
 from dashboards.palette import (
     FINE_COLOUR,
     KIND_COLOURS,
@@ -39,10 +39,7 @@ from schemas.lifecycle import PRIORITIES
 _STATES: Final = f"""FROM alert_states FINAL
   WHERE state != 'closed'
     AND NOT withdrawn
-    AND superseded_by = ''
-    AND rule_id != '{WATCHDOG}'
-    AND {EXERCISE_FILTER}
-    AND {LEVEL_FILTER}"""
+    AND {STATE_FILTERS}"""
 # CAST, because plugin 3.x cannot read LowCardinality columns.
 _OPEN: Final = f"""
 FROM

@@ -173,20 +173,10 @@ def test_names_and_numbers_are_checked(tmp_path: Path, names: list[str]) -> None
 
 
 ENGINE_RUN = """
-import json, sys, types
-import chdb
+import json
 from schemas.migrations import migrate
+from tests.schemas.memory_engine import client
 
-connection = chdb.connect(":memory:")
-
-class Client:
-    def command(self, cmd):
-        connection.query(cmd)
-
-    def query(self, query):
-        return types.SimpleNamespace(result_rows=json.loads(str(connection.query(query, "JSONCompact")))["data"])
-
-client = Client()
 client.command("CREATE DATABASE tocsin")
 client.command("USE tocsin")
 first = [done.version for done in migrate(client)]

@@ -19,21 +19,11 @@ from schemas.registry import FAMILIES, load_schema
 from tests.schemas.event_strategies import records
 
 UPGRADES = """
-import json, shutil, sys, tempfile, types
+import json, shutil, sys, tempfile
 from pathlib import Path
-import chdb
 from schemas.migrations import load_migrations, migrate
+from tests.schemas.memory_engine import client
 
-connection = chdb.connect(":memory:")
-
-class Client:
-    def command(self, cmd):
-        connection.query(cmd)
-
-    def query(self, query):
-        return types.SimpleNamespace(result_rows=json.loads(str(connection.query(query, "JSONCompact")))["data"])
-
-client = Client()
 
 def value(kind, mark):
     if kind.startswith("DateTime"):
