@@ -33,10 +33,12 @@ Withdrawn = tuple[str, int, list[Target]]
 
 class Held:
     """A signal in a group. ``since`` is the start of the evidence when the window that ends here fires; ``shown`` is
-    its evidence as an alert shows it, once one has, and ``row`` what the state writes of it."""
+    its evidence as an alert shows it, once one has, ``row`` what the state writes of it, and ``chunk`` the number of
+    the chunk of the state that it is in, 0 with the latest."""
 
     __slots__ = (
         "at",
+        "chunk",
         "event_id",
         "evidence",
         "fired",
@@ -61,6 +63,7 @@ class Held:
         self.sent: Sent | None = None
         self.shown: Evidence | None = None
         self.row: bytes | None = None
+        self.chunk = 0
 
     @property
     def key(self) -> SortKey:
@@ -108,7 +111,8 @@ class Run:
 
 
 class Group:
-    """All that is held of one correlation and one value of its group."""
+    """All that is held of one correlation and one value of its group. ``chunks`` says how many signals each chunk of
+    the state was written with."""
 
     def __init__(self, correlation: Correlation, values: tuple[str, ...], exercise: bool) -> None:
         self.correlation, self.values, self.exercise = correlation, values, exercise
@@ -121,6 +125,8 @@ class Group:
         self.clock = -NEVER
         self.revision = 0
         self.capped = 0
+        self.chunks: dict[int, int] = {}
+        self.last_chunk = 0
         self.span = correlation.timespan_s * SECOND_US
 
     def add(self, signals: Iterable[Signal]) -> list[Run]:
@@ -157,7 +163,7 @@ class Group:
             self.held.insert(place, new)
         elif not signal.partner and known.evidence != new.evidence:
             # Only a correlation's signal may say more on a second telling; an event is what it was.
-            known.evidence, known.shown = new.evidence, None
+            known.evidence, known.shown, known.row = new.evidence, None, None
             touched.add(id(known))
         else:
             return None
@@ -310,11 +316,15 @@ class Group:
             return 0
         return self._drop(lambda _: True, excess)
 
+    def may_expire(self, horizon_us: int) -> bool:
+        """Whether anything may be beyond the reach of signals at or after ``horizon_us``."""
+        return not self.held or self.held[0].at + self.span < horizon_us or bool(self.withdrawn)
+
     def expire(self, horizon_us: int) -> bool:
         """Forget what no signal at or after ``horizon_us`` can reach; True when anything went."""
-        span, before = self.span, len(self.held) + len(self.told) + len(self.withdrawn)
-        if self.held and self.held[0].at + span >= horizon_us and not self.withdrawn:
+        if not self.may_expire(horizon_us):
             return False
+        span, before = self.span, len(self.held) + len(self.told) + len(self.withdrawn)
         live: list[Held] = []
         gone: list[Run] = []
         for run in self.runs():

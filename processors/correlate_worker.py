@@ -12,13 +12,14 @@ import datetime as dt
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from processors.conclude import Effects
-from processors.correlator import Correlator, GroupKey
+from processors.correlator import Correlator, StateKey, States
 from processors.ingest_worker import WATERMARK_REPEAT_S, sample_metrics
 from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
 RETELL_S = 0.25
+QUIET_S = 0.4
+MAX_WAIT_S = 2.0
+TICK_S = 0.1
 MAX_STORED = 100_000
 """Pieces of evidence that are remembered as stored."""
 Report = dict[str, Any]
@@ -76,34 +80,53 @@ class Shard:
         return found
 
 
+@dataclass(slots=True)
+class Words:
+    """What was said of an alert: how often, when last, and when it grew last; seconds of any clock."""
+
+    count: int = 0
+    told_at: float = 0.0
+    grew_at: float = 0.0
+
+
 class Pace:
-    """Tells first and last words at once, and of an alert that grows no more than one each ``RETELL_S`` seconds.
+    """Tells first and last words at once. An alert that grows is told of the less often the more was said of it, at the
+    latest ``MAX_WAIT_S`` seconds after the last word, and as soon as it has not grown for ``QUIET_S`` seconds.
 
     What waits is in the state of its group, so whoever takes over tells it.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, Alert] = {}
-        self._told_at: dict[str, float] = {}
+        self._words: dict[str, Words] = {}
 
     def __bool__(self) -> bool:
         """Whether any alert waits."""
         return bool(self._waiting)
 
-    def due(self, alerts: Iterable[Alert], now_s: float, everything: bool = False) -> list[Alert]:
-        """Which of these and of those that wait are to be told now; ``now_s`` is any clock that only goes on."""
-        self._waiting.update((alert.alert_id, alert) for alert in alerts)
+    def due(self, alerts: Iterable[Alert], now_s: float, at_once: Container[str] = ()) -> list[Alert]:
+        """Which of these and of those that wait are to be told now; those whose ids are in ``at_once`` do not wait.
+        ``now_s`` is any clock that only goes on."""
+        if len(self._words) > MAX_STORED:
+            self._words = {key: each for key, each in self._words.items() if key in self._waiting}
+        for alert in alerts:
+            self._waiting[alert.alert_id] = alert
+            self._words.setdefault(alert.alert_id, Words()).grew_at = now_s
         found = [
             alert
             for key, alert in self._waiting.items()
-            if everything or alert.status != "open" or now_s - self._told_at.get(key, -RETELL_S) >= RETELL_S
+            if alert.status != "open" or key in at_once or self._is_due(self._words[key], now_s)
         ]
-        if len(self._told_at) > MAX_STORED:
-            self._told_at.clear()
         for alert in found:
             del self._waiting[alert.alert_id]
-            self._told_at[alert.alert_id] = now_s
+            words = self._words[alert.alert_id]
+            words.count, words.told_at = words.count + 1, now_s
         return found
+
+    def _is_due(self, words: Words, now_s: float) -> bool:
+        if not words.count or now_s - words.grew_at >= QUIET_S:
+            return True
+        return now_s - words.told_at >= min(words.count * RETELL_S, MAX_WAIT_S)
 
 
 class CorrelateWorker:
@@ -151,11 +174,11 @@ class CorrelateWorker:
         for partition, shard in shards.items():
             effects.extend(self._advance(partition, shard, signals[partition], reports[partition], now))
         await self._outbox.delivered()
-        given_up = {partition: shard.correlator.given_up() for partition, shard in shards.items()}
+        forgotten = {partition: shard.correlator.forget() for partition, shard in shards.items()}
         # What a state no longer holds nobody tells again.
-        await self._tell(effects, everything=any(given_up.values()))
+        await self._tell(effects, set().union(*(alerts for _, alerts in forgotten.values())))
         for partition, shard in shards.items():
-            self._keep(partition, given_up[partition])
+            self._keep(partition, forgotten[partition][0])
             self._pass_on(partition, shard.passed())
             self._count(shard)
         self.metrics.groups.set(sum(size for each in self._shards.values() for _, size in each.correlator.sizes()))
@@ -207,9 +230,9 @@ class CorrelateWorker:
                 self.metrics.broken_signals.inc()
                 log.error("%s/%d/%d is no signal: %s", batch.topic, batch.partition, record.offset, error)
 
-    def _keep(self, partition: int, states: dict[GroupKey, bytes | None]) -> None:
-        for (fingerprint, text), state in states.items():
-            self._outbox.send(STATE_TOPIC, state, key=f"{fingerprint}\x1e{text}", partition=partition)
+    def _keep(self, partition: int, states: States) -> None:
+        for key, state in states.items():
+            self._outbox.send(STATE_TOPIC, state, key=_state_name(key), partition=partition)
 
     async def _take_over(self, partition: int, now: dt.datetime) -> Shard:
         """Read the partition's state back, and tell again what its last owner may not have come to tell."""
@@ -217,10 +240,9 @@ class CorrelateWorker:
         shard = Shard(Correlator(self._book, self._settings.allowed_lateness_s), self._settings.topic_partitions)
         stored = await asyncio.to_thread(read_partition, self._settings.kafka_bootstrap, STATE_TOPIC, partition)
         lows = dict(orjson.loads(stored.pop(LOWS_KEY.encode(), b"[]")))
-        states = (((key[0], key[2]), state) for raw, state in stored.items() if (key := raw.decode().partition("\x1e")))
-        effects = shard.correlator.restore(states, lows, now)
+        effects = shard.correlator.restore({_state_key(raw): state for raw, state in stored.items()}, lows, now)
         seconds = time.monotonic() - started
-        log.info("partition %d: %d groups, %d alerts in %.1f s", partition, len(stored), len(effects.alerts), seconds)
+        log.info("partition %d: %d states, %d alerts in %.1f s", partition, len(stored), len(effects.alerts), seconds)
         await self._tell(effects)
         return shard
 
@@ -242,18 +264,18 @@ class CorrelateWorker:
             self.metrics.windows.labels(what, rule_id).inc(number)
         counts.clear()
 
-    async def _tell(self, effects: Effects, everything: bool = False) -> None:
+    async def _tell(self, effects: Effects, at_once: Container[str] = ()) -> None:
         for signal in effects.signals:
             self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
         async with self._telling:
-            told = self._pace.due(effects.alerts, time.monotonic(), everything)
+            told = self._pace.due(effects.alerts, time.monotonic(), at_once)
             if told:
                 await self._store_and_send(told)
 
     async def tell_waiting(self) -> None:
         """For ever, tell alerts whose time has come while no batch did."""
         while True:
-            await asyncio.sleep(RETELL_S)
+            await asyncio.sleep(TICK_S)
             if self._pace:
                 await self._tell(Effects())
 
@@ -291,3 +313,15 @@ class CorrelateWorker:
 def _fingerprints(book: Rulebook) -> set[str]:
     """What signals of these rules may carry: that of their correlation, or the version of a detection by itself."""
     return {each.fingerprint for each in book.correlations} | {each.meta.version for each in book.detections}
+
+
+def _state_name(key: StateKey) -> str:
+    """Key of a group's state in its topic; fingerprints are hexadecimal."""
+    fingerprint, text, chunk = key
+    return f"{fingerprint}#{chunk}\x1e{text}" if chunk else f"{fingerprint}\x1e{text}"
+
+
+def _state_key(name: bytes) -> StateKey:
+    first, _, text = name.decode().partition("\x1e")
+    fingerprint, _, chunk = first.partition("#")
+    return fingerprint, text, int(chunk or 0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from processors.alerts import from_detection
 from processors.conclude import Effects, conclude, tell_again
 from processors.correlate import NEVER, Group
-from processors.group_state import head, pack, unpack
+from processors.group_state import head, named, pack, unpack
 from processors.rulebook import Correlation, Detection, Rulebook
 from processors.wheel import Wheel
 from schemas.alerts import Signal
@@ -20,6 +20,10 @@ MIN_WARM = 8
 """A group with fewer signals is read from its bytes in no time."""
 GroupKey = tuple[str, str]
 """Fingerprint of the correlation, and live or exercise with the values of the group."""
+StateKey = tuple[str, str, int]
+"""A group and the number of a chunk of its state, 0 for its head."""
+States = dict[StateKey, bytes | None]
+"""Records to be written in this order, None for what is gone."""
 
 
 class Shelf:
@@ -30,7 +34,12 @@ class Shelf:
         own = correlation.allowed_lateness_s
         self.lateness_us = SECOND_US * (allowed_lateness_s if own is None else own)
         self.groups: dict[str, bytes] = {}
+        self.chunks: dict[str, dict[int, bytes]] = {}
         self.wheel = Wheel()
+
+    def unpack(self, text: str) -> Group:
+        """A group that is held, as an object."""
+        return unpack(self.correlation, self.groups[text], self.chunks.get(text, {}))
 
 
 class Warm:
@@ -67,8 +76,8 @@ class Correlator:
         self._lateness_s = allowed_lateness_s
         self._shelves: dict[str, Shelf] = {}
         self._low: dict[int, int] = {}
-        self._changed: dict[GroupKey, bytes | None] = {}
-        self._given_up: dict[GroupKey, bytes | None] = {}
+        self._changed: States = {}
+        self._to_expire: dict[GroupKey, None] = {}
         self.use(rulebook)
 
     def use(self, rulebook: Rulebook) -> None:
@@ -81,7 +90,8 @@ class Correlator:
             for each in rulebook.correlations
         }
         for fingerprint in before.keys() - self._shelves.keys():
-            self._changed.update(((fingerprint, key), None) for key in before[fingerprint].groups)
+            for text in list(before[fingerprint].groups):
+                self._remove(before[fingerprint], text, self._changed)
 
     def add(self, signals: Iterable[Signal], now: dt.datetime) -> Effects:
         """Take in signals in any order; ``now`` (aware, UTC) stamps the alerts."""
@@ -120,16 +130,16 @@ class Correlator:
                 self._evict(shelf)
             group = Group(rule, timely[0].group, timely[0].exercise)
         else:
-            group = self._warm.take((rule.fingerprint, text)) or unpack(rule, state)
+            group = self._warm.take((rule.fingerprint, text)) or shelf.unpack(text)
         effects.extend(conclude(group, group.advance(low), self.rulebook, now))
         effects.extend(conclude(group, group.add(timely), self.rulebook, now))
         capped = group.cap()
         if capped:
             group.capped += capped
             self.counts["capped", rule.meta.id] += capped
+        if group.may_expire(horizon):
+            self._to_expire[rule.fingerprint, text] = None
         self._keep(shelf, text, group, self._changed)
-        if group.expire(horizon):
-            self._keep(shelf, text, group, self._given_up)
 
     def advance(self, low_us: int, now: dt.datetime, depth: int = 1) -> Effects:
         """Event time has passed ``low_us`` (microseconds since 1970 UTC) for correlations of ``depth``: what waited
@@ -150,75 +160,123 @@ class Correlator:
                 if due >= low_us:
                     shelf.wheel.add(due, text)
                     continue
-                group = self._warm.take((shelf.correlation.fingerprint, text)) or unpack(shelf.correlation, state)
-                runs = group.advance(low_us)
-                if runs:
+                key = (shelf.correlation.fingerprint, text)
+                group = self._warm.take(key) or shelf.unpack(text)
+                if runs := group.advance(low_us):
                     effects.extend(conclude(group, runs, self.rulebook, now))
                     self._keep(shelf, text, group, self._changed)
-                # Also where nothing went: it has to be looked at again at its next time.
-                if group.expire(low_us - shelf.lateness_us) or not runs:
-                    self._keep(shelf, text, group, self._given_up)
+                self._to_expire[key] = None
         return effects
 
-    def _keep(self, shelf: Shelf, text: str, group: Group, changes: dict[GroupKey, bytes | None]) -> None:
-        key = (shelf.correlation.fingerprint, text)
+    def _keep(self, shelf: Shelf, text: str, group: Group, changes: States) -> None:
         if not (group.held or group.told or group.withdrawn):
-            shelf.groups.pop(text, None)
-            self._warm.take(key)
-            changes[key] = None
+            self._remove(shelf, text, changes)
             return
+        fingerprint = shelf.correlation.fingerprint
         due = group.due(shelf.lateness_us)
         state = shelf.groups.get(text)
-        changes[key] = shelf.groups[text] = pack(group, due)
-        self._warm.take(key)
+        packed = pack(group, due)
+        shelf.groups[text] = packed.head
+        for number, chunk in packed.chunks.items():
+            shelf.chunks.setdefault(text, {})[number] = chunk
+            _note(changes, (fingerprint, text, number), chunk)
+        _note(changes, (fingerprint, text, 0), packed.head)
+        for number in packed.gone:
+            del shelf.chunks[text][number]
+            _note(changes, (fingerprint, text, number), None)
+        self._warm.take((fingerprint, text))
         if len(group.held) >= MIN_WARM:
-            self._warm.put(key, group)
+            self._warm.put((fingerprint, text), group)
         # One that is due later finds its way on when its old time comes.
         if state is None or head(state)[0] > due or head(state)[0] < self._low.get(shelf.correlation.depth, -NEVER):
             shelf.wheel.add(due, text)
 
+    def _remove(self, shelf: Shelf, text: str, changes: States) -> None:
+        fingerprint = shelf.correlation.fingerprint
+        self._warm.take((fingerprint, text))
+        shelf.groups.pop(text, None)
+        for number in (0, *shelf.chunks.pop(text, ())):
+            _note(changes, (fingerprint, text, number), None)
+
     def _evict(self, shelf: Shelf) -> None:
         """Make room: the group that would go first goes now."""
         while (text := shelf.wheel.earliest()) is not None:
-            if shelf.groups.pop(text, None) is not None:
-                self._warm.take((shelf.correlation.fingerprint, text))
-                self._changed[shelf.correlation.fingerprint, text] = None
+            if text in shelf.groups:
+                self._remove(shelf, text, self._changed)
                 self.counts["evicted", shelf.correlation.meta.id] += 1
                 return
 
-    def changed(self) -> dict[GroupKey, bytes | None]:
-        """States that changed since the last call, None for those that are gone: to be written to the changelog before
-        the effects are told, so that whoever takes over knows what may have been told."""
+    def changed(self) -> States:
+        """States that changed since the last call: to be written to the changelog before the effects are told, so that
+        whoever takes over knows what may have been told."""
         found, self._changed = self._changed, {}
         return found
 
-    def given_up(self) -> dict[GroupKey, bytes | None]:
-        """States as they are without what was given up since the last call: to be written after the effects were told,
-        for what is no longer in the state is not told again."""
-        found, self._given_up = self._given_up, {}
-        return found
+    def forget(self) -> tuple[States, set[str]]:
+        """Forget what no event in time can reach. Returns the states without it, to be written after the effects were
+        told and after what has :meth:`changed`, and the ids of the alerts that are forgotten: what is no longer in the
+        state is not told again."""
+        states: States = {}
+        alerts: set[str] = set()
+        for fingerprint, text in self._to_expire:
+            shelf = self._shelves.get(fingerprint)
+            if shelf is None or text not in shelf.groups:
+                continue
+            low = self._low.get(shelf.correlation.depth, -NEVER)
+            group = self._warm.take((fingerprint, text)) or shelf.unpack(text)
+            group.advance(low)
+            told = set(group.told)
+            # Where its time has come although nothing goes, it has to be looked at again at its next time.
+            if group.expire(low - shelf.lateness_us) or head(shelf.groups[text])[0] < low:
+                self._keep(shelf, text, group, states)
+                alerts |= told - group.told.keys()
+            elif len(group.held) >= MIN_WARM:
+                self._warm.put((fingerprint, text), group)
+        self._to_expire.clear()
+        return states, alerts
 
-    def restore(self, states: Iterable[tuple[GroupKey, bytes]], lows: dict[int, int], now: dt.datetime) -> Effects:
+    def group(self, key: GroupKey) -> Group | None:
+        """The group as it is now, to be looked at; None where it is not held."""
+        shelf = self._shelves.get(key[0])
+        return shelf.unpack(key[1]) if shelf is not None and key[1] in shelf.groups else None
+
+    def restore(self, states: Mapping[StateKey, bytes], lows: dict[int, int], now: dt.datetime) -> Effects:
         """Take over what another worker wrote; returns everything that may not have been told.
 
         ``lows`` is the event time by depth up to which that worker had come.
 
         Raises:
             ValueError: a state is not of this version.
+            KeyError: a chunk is missing that a head names.
         """
         effects = Effects()
         self._low = dict(lows)
-        for (fingerprint, text), state in states:
+        for (fingerprint, text, number), state in states.items():
             shelf = self._shelves.get(fingerprint)
             if shelf is None:
-                self._changed[fingerprint, text] = None
-                continue
-            shelf.groups[text] = state
-            due, speaks = head(state)
-            shelf.wheel.add(due, text)
-            if speaks:
-                effects.extend(tell_again(unpack(shelf.correlation, state), self.rulebook, now))
+                self._changed[fingerprint, text, number] = None
+            elif number:
+                shelf.chunks.setdefault(text, {})[number] = state
+            else:
+                shelf.groups[text] = state
+        for shelf in self._shelves.values():
+            self._drop_unnamed(shelf)
+            for text, state in shelf.groups.items():
+                due, speaks = head(state)
+                shelf.wheel.add(due, text)
+                if speaks:
+                    effects.extend(tell_again(shelf.unpack(text), self.rulebook, now))
         return effects
+
+    def _drop_unnamed(self, shelf: Shelf) -> None:
+        """Chunks that no head names are of a write that was cut off."""
+        for text, chunks in list(shelf.chunks.items()):
+            known = named(shelf.groups[text]) if text in shelf.groups else []
+            for number in chunks.keys() - set(known):
+                del chunks[number]
+                self._changed[shelf.correlation.fingerprint, text, number] = None
+            if not chunks:
+                del shelf.chunks[text]
 
     @property
     def lows(self) -> dict[int, int]:
@@ -229,3 +287,9 @@ class Correlator:
         """(rule id, groups held) of each correlation."""
         for shelf in self._shelves.values():
             yield shelf.correlation.meta.id, len(shelf.groups)
+
+
+def _note(changes: States, key: StateKey, state: bytes | None) -> None:
+    """At the end, also where an earlier state of the same record waits."""
+    changes.pop(key, None)
+    changes[key] = state

@@ -22,7 +22,7 @@ from processors.correlate import Held
 from processors.correlator import Correlator
 from processors.event_time import micros_of
 from processors.fields import Rows
-from processors.group_state import head, unpack
+from processors.group_state import head
 from processors.json_events import JsonEvents, as_text, flat, position, tlp_symbol, value_of
 from processors.matcher import Matcher
 from processors.rulebook import Detection, Rule, Rulebook
@@ -80,7 +80,6 @@ class Offline:
         self._correlator, self._maker = Correlator(book, 0), SignalMaker(book, 0)
         self._alone: dict[tuple[str, str, str], OfflineAlert] = {}
         self._joint: dict[str, OfflineAlert] = {}
-        self._by_fingerprint = {each.fingerprint: each for each in book.correlations}
         self._depth = max((each.depth for each in book.correlations), default=0)
         self._cut: dict[str, set[int]] = {}
         self._now = dt.datetime.now(dt.UTC)
@@ -191,16 +190,18 @@ class Offline:
 
     def _complete(self) -> None:
         """Alerts show no more than their first evidence: note what else the states of their groups hold."""
-        self._correlator.given_up()  # nobody reads it here, and it would only grow
-        for (fingerprint, _), state in self._correlator.changed().items():
-            if state is None or not self._cut or not head(state)[1]:
+        for (fingerprint, text, chunk), state in self._correlator.changed().items():
+            if chunk or state is None or not self._cut or not head(state)[1]:
                 continue
-            group = unpack(self._by_fingerprint[fingerprint], state)
+            group = self._correlator.group((fingerprint, text))
+            if group is None:
+                continue
             for run in group.runs():
                 fired, quiet = _numbers(run.evidence()), _numbers([each for each in run.held if not each.fired])
                 for key, told in group.told.items():
                     if key in self._cut and told.status == "open" and run.start <= told.anchor <= run.end:
                         self._cut[key] = (self._cut[key] - quiet) | fired
+        self._correlator.forget()  # what is no longer held shows no more
 
 
 def _numbers(held: Sequence[Held]) -> set[int]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from processors.conclude import Effects
 from processors.correlate_worker import Report, Shard
-from processors.correlator import Correlator, GroupKey
+from processors.correlator import Correlator, StateKey
 from processors.rulebook import Rulebook
 from processors.signals import SignalMaker
 from schemas.alerts import SIGNALS_TOPIC, Alert, Signal
@@ -21,7 +21,7 @@ from streams.watermarks import Watermarks, event_partitions
 
 TOPIC = "events.tip_report.v1"
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
-Write = tuple[GroupKey | None, bytes | dict[int, int] | None]
+Write = tuple[StateKey | None, bytes | dict[int, int] | None]
 """A record of the state topic: of a group, or (without key) how far event time has come."""
 
 
@@ -39,7 +39,7 @@ class Log:
 
     records: list[bytes | Report] = field(default_factory=list)
     committed: int = 0
-    states: dict[GroupKey, bytes] = field(default_factory=dict)
+    states: dict[StateKey, bytes] = field(default_factory=dict)
     lows: dict[int, int] = field(default_factory=dict)
 
 
@@ -126,7 +126,7 @@ class Stream:
         shard = self.shards.get(number)
         if shard is None:
             shard = self.shards[number] = Shard(Correlator(self.book, self.lateness_s), len(self.event_logs))
-            again = shard.correlator.restore(log.states.items(), log.lows, NOW)
+            again = shard.correlator.restore(log.states, log.lows, NOW)
             if self._dies():  # before it tells again
                 del self.shards[number]
                 return
@@ -150,7 +150,7 @@ class Stream:
             del self.shards[number]
             return
         self._tell(effects)
-        given_up: list[Write] = list(shard.correlator.given_up().items())
+        given_up: list[Write] = list(shard.correlator.forget()[0].items())
         if self._dies():  # while it forgets
             self._write(log, given_up[: self.rng.randint(0, len(given_up))])
             del self.shards[number]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from processors.correlate_worker import RETELL_S, Pace
+import itertools
+
+from processors.correlate_worker import MAX_WAIT_S, QUIET_S, RETELL_S, Pace
 from schemas.alerts import Alert
 from tests.processors.by_hand import Bench, rule
 
@@ -20,8 +22,25 @@ def test_an_alert_that_grows_waits_and_then_its_latest_version_is_told() -> None
     assert pace.due([one], 100.0) == [one]
     assert pace.due([two], 100.1) == []
     assert pace.due([three], 100.2) == []
-    assert pace.due([], 100.0 + RETELL_S) == [three]
+    assert pace.due([], 100.2 + RETELL_S) == [three]
     assert pace.due([], 200.0) == []
+
+
+def test_the_more_was_said_the_rarer_the_words_while_it_grows_and_no_wait_is_longer_than_the_longest() -> None:
+    pace = Pace()
+    told = [number / 4 for number, alert in enumerate(versions(60)) if pace.due([alert], number / 4)]
+    waits = [after - before for before, after in itertools.pairwise(told)]
+    assert waits == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, MAX_WAIT_S, MAX_WAIT_S, MAX_WAIT_S]
+
+
+def test_an_alert_that_no_longer_grows_is_told_soon() -> None:
+    pace = Pace()
+    *grown, last = versions(100)
+    for number, alert in enumerate(grown):
+        pace.due([alert], number / 10)
+    assert pace.due([last], 9.9) == []
+    assert pace.due([], 9.9 + QUIET_S - 0.01) == []
+    assert pace.due([], 9.9 + QUIET_S) == [last]
 
 
 def test_the_last_word_does_not_wait() -> None:
@@ -37,4 +56,4 @@ def test_what_waits_is_told_before_its_state_is_given_up() -> None:
     one, two = versions(2)
     pace.due([one], 100.0)
     assert pace.due([two], 100.1) == []
-    assert pace.due([], 100.1, everything=True) == [two]
+    assert pace.due([], 100.1, at_once={two.alert_id}) == [two]

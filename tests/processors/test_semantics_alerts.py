@@ -188,6 +188,7 @@ def test_35_state_is_given_up_when_no_event_in_time_can_reach_it() -> None:
         bench = Bench(rule("event_count", "gte 2"), lateness_s=60)
         bench.see(0, "x")
         bench.pass_time(second)
+        bench.correlator.forget()
         assert dict(bench.correlator.sizes())["low"] == held
         assert bool(bench.see(10, "y")) is bool(held)
 
@@ -224,7 +225,7 @@ def test_a_rulebook_may_change_and_what_is_the_same_in_both_is_kept() -> None:
     bench.correlator.changed()
     changed = dataclasses.replace(other, fingerprint="x2")
     bench.correlator.use(Rulebook(bench.book.detections, (same, changed)))
-    assert list(bench.correlator.changed()) == [("x1", "live\x1f1")]
+    assert list(bench.correlator.changed()) == [("x1", "live\x1f1", 0)]
     effects = bench.correlator.add(bench.signals(1, "y"), NOW)
     assert [alert.rule.id for alert in effects.alerts] == ["low"]
     assert bench.correlator.counts["stale", "x"] == 1
@@ -241,6 +242,6 @@ def test_what_a_group_no_longer_holds_is_written_after_what_it_concluded() -> No
     (state,) = bench.correlator.changed().values()
     assert state is not None
     assert first.alert_id.encode() in state, "a worker that takes over now can still tell it"
-    (state,) = bench.correlator.given_up().values()
+    (state,) = bench.correlator.forget()[0].values()
     assert state is not None
     assert first.alert_id.encode() not in state

@@ -11,10 +11,12 @@ import os
 import random
 from fractions import Fraction
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processors import group_state
 from processors.predicates import Leaf, Op
 from processors.rulebook import Bound, Correlation, Detection, Expression, Rulebook, RuleMeta, Term
 from processors.signals import SignalMaker
@@ -123,10 +125,17 @@ def timely(book: Rulebook, event_logs: list[list[Event]], lateness_s: int) -> li
     return found
 
 
-@given(rulebooks(), events(), st.integers(1, 3), st.sampled_from([0, 5, 15, 3600]), st.integers(0, 1 << 32))
+@given(
+    rulebooks(),
+    events(),
+    st.integers(1, 3),
+    st.sampled_from([0, 5, 15, 3600]),
+    st.sampled_from([1, 2, group_state.CHUNK]),
+    st.integers(0, 1 << 32),
+)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_alerts_at_the_end_are_those_of_the_plain_evaluator(
-    book: Rulebook, happened: list[Event], partitions: int, lateness_s: int, seed: int
+    book: Rulebook, happened: list[Event], partitions: int, lateness_s: int, chunk: int, seed: int
 ) -> None:
     rng = random.Random(seed)
     event_logs: list[list[Event]] = [[] for _ in range(partitions)]
@@ -136,5 +145,6 @@ def test_the_alerts_at_the_end_are_those_of_the_plain_evaluator(
             event_logs[rng.randrange(partitions)].append(event)
     low = max((each.at for each in happened), default=0)
     expected = evaluate(book, timely(book, event_logs, lateness_s), low)
-    found = Stream(book, event_logs, lateness_s, rng).run()
+    with patch.object(group_state, "CHUNK", chunk):
+        found = Stream(book, event_logs, lateness_s, rng).run()
     assert found == expected
