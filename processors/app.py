@@ -28,6 +28,7 @@ from streams.batching import BatchConsumer, BatchSchema, PartitionBatch, batch_a
 from streams.gather import Ack, Gather
 from streams.health import Health, serve
 from streams.progress import CommittedProgress
+from streams.state import StateError
 from streams.topics import refuse_partitions
 
 log = logging.getLogger(__name__)
@@ -214,8 +215,11 @@ async def _or_stop(what: str, work: Coroutine[Any, Any, None]) -> None:
         await work
     except asyncio.CancelledError:
         raise
-    except BaseException:
-        log.critical("%s failed; the worker stops and will resume from its last commit", what, exc_info=True)
+    except BaseException as error:
+        if isinstance(error, StateError):  # it says what to do, and a traceback below it would hide that
+            log.critical("%s", error)
+        else:
+            log.critical("%s failed; the worker stops and will resume from its last commit", what, exc_info=True)
         logging.shutdown()
         sys.stderr.flush()
         os._exit(EXIT_FAILED)

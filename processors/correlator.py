@@ -246,8 +246,7 @@ class Correlator:
         ``lows`` is the event time by depth up to which that worker had come.
 
         Raises:
-            ValueError: a state is not of this version.
-            KeyError: a chunk is missing that a head names.
+            StateError: a state is not of this version, or a chunk is missing that its head names.
         """
         effects = Effects()
         self._low = dict(lows)
@@ -271,7 +270,7 @@ class Correlator:
     def _drop_unnamed(self, shelf: Shelf) -> None:
         """Chunks that no head names are of a write that was cut off."""
         for text, chunks in list(shelf.chunks.items()):
-            known = named(shelf.groups[text]) if text in shelf.groups else []
+            known = named(shelf.correlation, shelf.groups[text]) if text in shelf.groups else []
             for number in chunks.keys() - set(known):
                 del chunks[number]
                 self._changed[shelf.correlation.fingerprint, text, number] = None

@@ -22,6 +22,8 @@ import orjson
 
 from processors.correlate import Group, Held, Told
 from processors.rulebook import Correlation
+from schemas.alerts import STATE_TOPIC
+from streams.state import StateError
 
 CHUNK = 24
 """Signals of a chunk; a head holds fewer than two chunks of them."""
@@ -113,23 +115,32 @@ def head(state: bytes) -> tuple[int, bool]:
     return due, speaks
 
 
-def named(state: bytes) -> list[int]:
+def named(correlation: Correlation, state: bytes) -> list[int]:
     """Numbers of the chunks that a head names.
 
     Raises:
-        ValueError: the bytes are not a head of this version.
+        StateError: the bytes are not a head of this version.
     """
-    body = orjson.loads(state[_HEAD.size :].split(b"\n", 1)[0])
-    return [number for number, _ in body[10]] if len(body) > 9 else []
+    try:
+        body = orjson.loads(state[_HEAD.size :].split(b"\n", 1)[0])
+        return [number for number, _ in body[10]] if len(body) > 9 else []
+    except (ValueError, TypeError, LookupError) as error:
+        raise _unreadable(correlation, error) from error
 
 
 def unpack(correlation: Correlation, state: bytes, chunks: Mapping[int, bytes]) -> Group:
     """Rebuild a group from its head and its chunks by number.
 
     Raises:
-        ValueError: the bytes are not a state of this version.
-        KeyError: a chunk that the head names is missing.
+        StateError: the bytes are not a state of this version, or a chunk is missing that the head names.
     """
+    try:
+        return _unpack(correlation, state, chunks)
+    except (ValueError, TypeError, LookupError) as error:
+        raise _unreadable(correlation, error) from error
+
+
+def _unpack(correlation: Correlation, state: bytes, chunks: Mapping[int, bytes]) -> Group:
     text, *evidence = state[_HEAD.size :].split(b"\n")
     values, exercise, clock, revision, capped, bridges, withdrawn, told, rows, *more = orjson.loads(text)
     group = Group(correlation, tuple(values), exercise)
@@ -145,6 +156,10 @@ def unpack(correlation: Correlation, state: bytes, chunks: Mapping[int, bytes]) 
             group.held += _held(correlation, orjson.loads(text), evidence, number)
         group.held.sort(key=lambda each: each.key)
     return group
+
+
+def _unreadable(correlation: Correlation, error: Exception) -> StateError:
+    return StateError(STATE_TOPIC, f"a group of rule {correlation.meta.id}", error)
 
 
 def _held(correlation: Correlation, rows: list[list[Any]], evidence: list[bytes], chunk: int) -> list[Held]:

@@ -16,7 +16,8 @@ from processors.alerts import NAMESPACE, platform_alert
 from processors.lifecycle.groups import WATCHDOG_TAG
 from processors.oncall import WatchdogDuty
 from schemas.alerts import Alert, AlertRule
-from schemas.lifecycle import Notification
+from schemas.lifecycle import LIFECYCLE_TOPIC, Notification
+from streams.state import StateError
 
 WATCHDOG = "tocsin.watchdog"
 WATCHDOG_ID = str(uuid.uuid5(NAMESPACE, WATCHDOG))
@@ -36,10 +37,17 @@ class Last(BaseModel):
 
 
 class Watchdog:
-    """What is to be sent about the alert; no clock of its own."""
+    """What is to be sent about the alert; no clock of its own.
+
+    Raises:
+        StateError: ``stored`` is no record of this version.
+    """
 
     def __init__(self, stored: bytes | None = None) -> None:
-        self.last = Last.model_validate_json(stored) if stored else Last()
+        try:
+            self.last = Last.model_validate_json(stored) if stored else Last()
+        except ValueError as error:
+            raise StateError(LIFECYCLE_TOPIC, WATCHDOG_KEY, error) from error
         self.pending: Notification | None = None
 
     def heard(self, alert: Alert, duty: WatchdogDuty | None) -> dict[str, bytes | None]:

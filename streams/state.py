@@ -10,6 +10,17 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 log = logging.getLogger(__name__)
 
 
+class StateError(ValueError):
+    """A record of a state topic that this version cannot read, as after going back to an older one."""
+
+    def __init__(self, topic: str, record: str, reason: Exception) -> None:
+        why = " ".join(str(reason).split()).partition(" [type=")[0]  # pydantic's tail repeats what was given
+        super().__init__(
+            f"{topic}: this version of Tocsin cannot read {record} ({why}). If a newer one wrote it, run that one, or "
+            "restore a backup of before the upgrade (runbook 'Upgrade and roll-back')"
+        )
+
+
 def read_partition(bootstrap: str, topic: str, partition: int, timeout_s: float = 120.0) -> dict[bytes, bytes]:
     """The latest value of each key of a compacted topic's partition, as of its end when called.
 

@@ -8,6 +8,8 @@ import importlib.util
 import itertools
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,31 @@ import pytest
 import typer.main
 import yaml
 from typer._click.exceptions import UsageError
+from typer.testing import CliRunner
 
 from deploy.cli import app
-from deploy.environment import COMPOSE_FILE
+from deploy.environment import COMPOSE_FILE, SECRETS
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^ *```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 GUIDES = [ROOT / "README.md", ROOT / "deploy" / "SCALING.md", *sorted((ROOT / "dashboards" / "runbooks").glob("*.md"))]
 OTHERS = {
-    *(".", "apt-get", "chronyc", "curl", "docker", "git", "kill", "kubectl", "make", "pip", "python", "ssh", "tail"),
+    *(
+        ".",
+        "apt-get",
+        "chronyc",
+        "curl",
+        "docker",
+        "du",
+        "git",
+        "kill",
+        "kubectl",
+        "make",
+        "pip",
+        "python",
+        "ssh",
+        "tail",
+    ),
     *("connect-mirror-maker.sh", "kafka-consumer-groups.sh", "tocsin"),
 }
 SERVICES = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
@@ -111,6 +129,30 @@ def test_every_command_can_be_typed(path: Path) -> None:
     found = commands(path.read_text(encoding="utf-8"))
     assert found, "no command was found"
     assert {command: wrong for command in found if (wrong := problem(command))} == {}
+
+
+def test_kubectl_takes_what_the_readme_creates(tmp_path: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl here, which can be asked without a cluster")
+    written = tmp_path / "cluster.env"
+    result = CliRunner().invoke(app, ["deploy", "init", "--file", str(written)])
+    assert result.exit_code == 0, result.output
+    found = [each for each in commands((ROOT / "README.md").read_text()) if re.match(r"kubectl .*\bcreate ", each)]
+    assert len(found) >= 4
+    for command in found:
+        words = [str(written) if word == written.name else word for word in shlex.split(command)]
+        made = subprocess.run(
+            [*words, "--dry-run=client", "--output=yaml"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert made.returncode == 0, f"{command}: {made.stderr}"
+        made_of = yaml.safe_load(made.stdout)
+        if made_of["kind"] == "Secret":
+            assert set(SECRETS) <= set(made_of["data"])
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class Lifecycle:
         """Start from the values of ``lifecycle-state.v1``, tombstones left out; keys of other kinds are ignored.
 
         Raises:
-            ValueError: a record is none.
+            StateError: a record is none of this version.
         """
         self._memory.restore(records)
         self._parts.inhibition = Inhibition(self._parts.roster.inhibit_rules, self._memory.states)

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from schemas.lifecycle import Action, AlertState, Notification, Silence
+from schemas.lifecycle import LIFECYCLE_TOPIC, Action, AlertState, Notification, Silence
+from streams.state import StateError
 
 KINDS = ("silence", "command", "alert", "changes", "notification", "group", "told")
 """Kinds of records in the order in which they are written. A command's answer comes before what it did to an alert,
@@ -103,27 +104,34 @@ def read(records: Mapping[str, bytes]) -> Stored:
     """Read back records; keys of other kinds are somebody else's.
 
     Raises:
-        pydantic.ValidationError, orjson.JSONDecodeError: a record of ours is none.
+        StateError: a record of ours is none of this version.
     """
     stored = Stored()
     for key, value in records.items():
-        kind, _, name = key.partition("/")
-        if kind == "alert":
-            stored.states[name] = AlertState.model_validate_json(value)
-        elif kind == "silence":
-            stored.silences[name] = Silence.model_validate_json(value)
-        elif kind == "notification":
-            stored.notifications[name] = Notification.model_validate_json(value)
-        elif kind == "group":
-            stored.groups[name] = Group.model_validate_json(value)
-        elif kind == "told":
-            stored.told[name] = Told(*orjson.loads(value))
-        elif kind == "changes":
-            stored.changes[name] = [Change.model_validate(each) for each in orjson.loads(value)]
-        elif kind == "command":
-            stored.handled[name] = Handled.model_validate_json(value)
+        try:
+            _read(stored, key, value)
+        except (ValueError, TypeError) as error:
+            raise StateError(LIFECYCLE_TOPIC, key, error) from error
     stored.handled = dict(sorted(stored.handled.items(), key=lambda item: item[1].number))
     return stored
+
+
+def _read(stored: Stored, key: str, value: bytes) -> None:
+    kind, _, name = key.partition("/")
+    if kind == "alert":
+        stored.states[name] = AlertState.model_validate_json(value)
+    elif kind == "silence":
+        stored.silences[name] = Silence.model_validate_json(value)
+    elif kind == "notification":
+        stored.notifications[name] = Notification.model_validate_json(value)
+    elif kind == "group":
+        stored.groups[name] = Group.model_validate_json(value)
+    elif kind == "told":
+        stored.told[name] = Told(*orjson.loads(value))
+    elif kind == "changes":
+        stored.changes[name] = [Change.model_validate(each) for each in orjson.loads(value)]
+    elif kind == "command":
+        stored.handled[name] = Handled.model_validate_json(value)
 
 
 def written(value: BaseModel | Told | list[Change] | None) -> bytes | None:

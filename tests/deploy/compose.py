@@ -13,6 +13,8 @@ from deploy.environment import COMPOSE_FILE
 OURS = "tocsin:"
 """Begins the image of every process of ours."""
 JOBS = ("migrate",)
+PINNED = re.compile(r"(?P<name>[a-z0-9/-]+):(?P<version>\d+(?:\.\d+){2,3}(?:-[a-z-]+)?)@sha256:[0-9a-f]{64}")
+"""An image of others: an exact version, and the digest that it had when it was chosen."""
 VARIABLE = re.compile(r"\$\{([A-Z_]+):\?[^}]+\}")
 
 
@@ -34,6 +36,13 @@ def _fill(node: Any, values: Mapping[str, str]) -> Any:
     if isinstance(node, list):
         return [_fill(value, values) for value in node]
     return VARIABLE.sub(lambda found: values[found[1]], node) if isinstance(node, str) else node
+
+
+def version_of(image: str) -> str:
+    """The version of an image of others; AssertionError when it is not pinned."""
+    found = PINNED.fullmatch(image)
+    assert found, f"{image}: name it as NAME:EXACT.VERSION@sha256:DIGEST"
+    return found["version"]
 
 
 def strings(node: Any) -> list[str]:

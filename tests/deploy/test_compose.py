@@ -16,12 +16,13 @@ import jsonschema
 import pytest
 
 from dashboards.grafana.build import PROVISIONING
+from dashboards.grafana.model import DATASOURCE
 from deploy.embedded.artifacts import pinned
 from deploy.embedded.services import kafka_properties
 from deploy.environment import COMPOSE_FILE, SECRETS, Wishes, environment
 from schemas.settings import PACKAGE_ROOT, Settings
 from tests.dashboards.engine import EngineClient
-from tests.deploy.compose import JOBS, OURS, VARIABLE, filled, raw, seconds, strings
+from tests.deploy.compose import JOBS, OURS, VARIABLE, filled, raw, seconds, strings, version_of
 
 WISHES = {brokers: Wishes(brokers, 4, "127.0.0.1", "../schemas") for brokers in (1, 3)}
 FILE = raw()
@@ -73,9 +74,8 @@ def test_no_password_is_in_the_file() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_pinned_bounded_and_without_rights(name: str) -> None:
     service = SERVICES[name]
-    image, _, tag = service["image"].rpartition(":")
-    assert image
-    assert re.fullmatch(r"\d+\.\d+\.\d+", tag), "an exact version"
+    if name not in OWN:
+        assert version_of(service["image"])
     limits = service["deploy"]["resources"]["limits"]
     assert {"cpus", "memory", "pids"} <= set(limits)
     assert service["cap_drop"] == ["ALL"]
@@ -108,8 +108,19 @@ def test_our_image_has_the_version_of_the_package() -> None:
 
 
 def test_kafka_and_the_registry_have_the_versions_of_the_embedded_platform() -> None:
-    assert SERVICES["kafka-1"]["image"].endswith(f":{pinned().kafka_version}")
-    assert SERVICES["registry"]["image"].endswith(f":{pinned().registry_version}")
+    assert version_of(SERVICES["kafka-1"]["image"]) == pinned().kafka_version
+    assert version_of(SERVICES["registry"]["image"]) == pinned().registry_version
+    assert len({service["image"] for name, service in SERVICES.items() if name.startswith("kafka-")}) == 1
+
+
+def test_grafana_is_one_that_its_plugin_and_our_dashboards_take() -> None:
+    grafana = SERVICES["grafana"]
+    name, _, plugin = grafana["environment"]["GF_PLUGINS_PREINSTALL_SYNC"].partition("@")
+    assert name == DATASOURCE["type"]
+    assert plugin.startswith("4.")
+    # The plugin's documentation, "Requirements": from 4.15 on it wants Grafana 11.6, before that 9.
+    wanted = (11, 6) if int(plugin.split(".")[1]) >= 15 else (9, 4)
+    assert tuple(map(int, version_of(grafana["image"]).split(".")[:2])) >= wanted
 
 
 def test_kafka_is_set_as_the_embedded_one_where_it_matters_to_us() -> None:
@@ -215,9 +226,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
     client.close()
 
 
-def test_the_server_has_the_version_of_the_embedded_engine(engine: EngineClient) -> None:
-    version = str(engine.query("SELECT version()").result_rows[0][0])
-    assert version.startswith(SERVICES["clickhouse"]["image"].rpartition(":")[2] + ".")
+def test_the_server_is_of_the_embedded_engines_feature_release(engine: EngineClient) -> None:
+    embedded = str(engine.query("SELECT version()").result_rows[0][0]).split(".")
+    server = version_of(SERVICES["clickhouse"]["image"]).split(".")
+    assert server[:2] == embedded[:2]
+    assert int(server[2]) >= int(embedded[2]), "patches of it are for the server too"
 
 
 def test_the_engine_knows_the_settings_and_grants_of_the_users(engine: EngineClient) -> None:

@@ -12,7 +12,7 @@ import pytest
 from deploy.embedded import Platform, PlatformError
 from deploy.environment import COMPOSE_FILE
 from schemas.settings import PACKAGE_ROOT
-from tests.deploy.compose import raw
+from tests.deploy.compose import raw, version_of
 
 PROJECT = tomllib.loads((PACKAGE_ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (COMPOSE_FILE.parent / "Dockerfile").read_text()
@@ -53,7 +53,8 @@ def test_servers_get_every_dependency_and_nothing_of_the_extras() -> None:
 
 def test_the_image_is_pinned_and_checked() -> None:
     (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", base), "as requires-python and the suite have it"
+    assert base.startswith("python:")
+    assert re.fullmatch(r"3\.11\.\d+-slim-[a-z]+", version_of(base)), "as requires-python and the suite have it"
     assert BUILD.startswith("${PYTHON_IMAGE} AS build")
     assert FINAL.startswith("${PYTHON_IMAGE}\n")
     assert "--require-hashes" in BUILD

@@ -168,6 +168,7 @@ def test_workers_scale_by_the_lag_of_their_own_group() -> None:
         (trigger,) = spec["triggers"]
         assert trigger["type"] == "kafka"
         assert trigger["metadata"]["consumerGroup"] == group
+        assert int(trigger["metadata"]["version"].split(".")[0]) <= int(pinned().kafka_version.split(".")[0])
         assert trigger["metadata"]["bootstrapServers"] == given(name)["TOCSIN_KAFKA_BOOTSTRAP"]
         assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA takes texts only"
         assert spec["maxReplicaCount"] == int(given(name)["TOCSIN_TOPIC_PARTITIONS"])
@@ -196,6 +197,7 @@ def test_every_selector_finds_its_pods() -> None:
     assert set(budgets) == {*WORKERS, "desk"}
     for name, budget in budgets.items():
         assert budget["spec"]["selector"]["matchLabels"] == labels[name]
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     for name, each in of_kind("Deployment", BASE).items():
         assert each["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
     for policy in of_kind("NetworkPolicy", BASE).values():
@@ -275,7 +277,6 @@ def test_each_partner_may_write_its_own_families_and_nothing_else() -> None:
 def test_the_registrys_example_is_the_compose_files() -> None:
     (registry,) = of_kind("Deployment", EXAMPLES)["registry"]["spec"]["template"]["spec"]["containers"]
     assert registry["image"] == COMPOSE["registry"]["image"]
-    assert registry["image"].endswith(pinned().registry_version)
     assert {each["name"] for each in registry["env"]} == set(COMPOSE["registry"]["environment"])
 
 
