@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from deploy.embedded.errors import PlatformError
 from deploy.lazy import Later, lazy_group
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
 
 LATER = {
     "publish": Later(
@@ -27,6 +28,7 @@ LATER = {
     ),
     "silence": Later("deploy.silence_cli", "app", "Silences and maintenance windows."),
     "oncall": Later("deploy.oncall_cli", "app", "Who is on call, and who is told of what."),
+    "partners": Later("deploy.partners_cli", "app", "Partners: who may publish, and their users and rights in Kafka."),
     "quarantine": Later("deploy.quarantine_cli", "app", "Refused records."),
     "rules": Later("deploy.rules_cli", "app", "Sigma rules: check, test, run on files, back-test, deploy."),
     "schemas": Later("deploy.schemas_cli", "app", "Check and export the event contracts (Avro schemas)."),
@@ -143,7 +145,11 @@ def doctor(
 
 def main() -> None:
     """Entry point of the console command."""
-    app()
+    try:
+        app()
+    except SettingsError as error:
+        Console(stderr=True).print(f"[bold red]tocsin:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ from confluent_kafka import KafkaException, Producer
 from deploy.demo.scenarios import event_of, scenarios
 from deploy.demo.world import MIX, SHARES, background
 from schemas.registry import load_schema, topic_of
+from schemas.settings import Settings
 from schemas.wire import PREFIX_BYTES, encode
 from streams.ids import uuid7
+from streams.kafka import client_config
 
 EncodedRecord = tuple[str, bytes, bytes]
 """Topic, key, value in Confluent wire format."""
@@ -92,7 +94,7 @@ def encode_scenarios(run_id: str, schema_ids: Mapping[str, int], now: dt.datetim
 
 
 def produce_encoded(
-    bootstrap: str, records: Sequence[EncodedRecord], partitions: int | None = None, compression: str = "zstd"
+    settings: Settings, records: Sequence[EncodedRecord], partitions: int | None = None, compression: str = "zstd"
 ) -> None:
     """Send records and wait until every one is acknowledged by all replicas.
 
@@ -106,7 +108,7 @@ def produce_encoded(
     failed: list[Any] = []
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **client_config(settings),
             "enable.idempotence": True,
             "compression.type": compression,
             "linger.ms": 50,

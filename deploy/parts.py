@@ -49,7 +49,7 @@ def worker_part(settings: Settings, kind: str, instance: str = "0") -> Part:
             instance,
         ],
         ready=_assigned(mark, least=0 if kind == "lifecycle" else 1),
-        alive=CommittedProgress(settings.kafka_bootstrap, group, topics, STALL_S),
+        alive=CommittedProgress(settings, group, topics, STALL_S),
         needs=("kafka", "clickhouse") if kind == "lifecycle" else ("kafka", "registry", "clickhouse"),
         before_start=lambda: mark.unlink(missing_ok=True),
     )

@@ -87,7 +87,7 @@ def open_store(data_dir: Path | None) -> Store:
 
 def open_sender(settings: Settings) -> Sender:
     """A producer to the platform's Kafka."""
-    return Outbox(settings.kafka_bootstrap, "tocsin-quarantine-replay", delivery_timeout_s=30)
+    return Outbox(settings, "tocsin-quarantine-replay", delivery_timeout_s=30)
 
 
 def _refused(row: dict[str, Any]) -> Refused:
@@ -222,7 +222,7 @@ def show(
         store = open_store(data_dir)
         record = _at(store, position)
         raw = raw_of(store, [record]).get(record.position, b"")
-    decoded = decode(raw, settings.registry_url)
+    decoded = decode(raw, settings)
     if as_json:
         body = _plain(record) | {"raw_base64": base64.b64encode(raw).decode(), "decoded": decoded}
         typer.echo(json.dumps(body, indent=2, ensure_ascii=False, default=str))
@@ -278,14 +278,14 @@ def hexdump(raw: bytes) -> str:
     return "\n".join(lines) or "(no bytes)"
 
 
-def decode(raw: bytes, registry_url: str) -> dict[str, Any] | str:
+def decode(raw: bytes, settings: Settings) -> dict[str, Any] | str:
     """The record by its writer schema where that can be had, or a sentence that says why not."""
     try:
         schema_id, body = unframe(raw)
     except NotConfluentFramed as error:
         return str(error)
     try:
-        with Registry(registry_url, timeout_s=3, retries=0) as registry:
+        with Registry.of(settings, timeout_s=3, retries=0) as registry:
             schema = json.loads(registry.fetch(schema_id).text)
     except RegistryError as error:
         return f"not decoded: {error}"

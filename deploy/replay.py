@@ -125,7 +125,7 @@ def _from_kafka(settings: Settings, evidence: Iterable[Evidence]) -> dict[str, E
         (each.topic, each.partition, each.offset): each for each in evidence if each.topic
     }
     try:
-        values = fetch(settings.kafka_bootstrap, positions)
+        values = fetch(settings, positions)
         read = _reader(settings)
         found = {positions[where].event_id: (positions[where].family, read(value)) for where, value in values.items()}
     except (KafkaException, RegistryError, ValueError):
@@ -138,7 +138,7 @@ def _from_kafka(settings: Settings, evidence: Iterable[Evidence]) -> dict[str, E
 
 
 def _reader(settings: Settings) -> Callable[[bytes], Event]:
-    registry = Registry(settings.registry_url)
+    registry = Registry.of(settings)
     schemas: dict[int, Any] = {}
 
     def read(value: bytes) -> Event:

@@ -26,6 +26,7 @@ from processors.rulebook import Correlation, Rule, Rulebook
 from processors.ruleset import Deployment, History, RuleSet, read_history
 from processors.ruleset import deploy as put_in_force
 from schemas.settings import Settings
+from streams.kafka import client_config, unreachable
 from streams.rulesets import End, PublishError
 from streams.topics import TopicError
 
@@ -105,7 +106,7 @@ def deploy(
     if bool(paths) == bool(version):
         raise typer.BadParameter("give rule files or folders, or --version to roll back", param_hint="PATHS")
     settings = Settings.load(data_dir)
-    with _readable_errors(as_json):
+    with _readable_errors(as_json, settings):
         texts, book = checked(paths) if paths else ([], None)
         history = _history(settings)
         if book is None:
@@ -126,7 +127,7 @@ def deploy(
 
 
 def _history(settings: Settings) -> History:
-    End(settings.kafka_bootstrap).read()  # gives up within seconds where nobody answers
+    End(settings).read()  # gives up within seconds where nobody answers
     return read_history(settings)
 
 
@@ -156,7 +157,7 @@ def _user() -> str:
 def deployed(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List every version that was deployed, which one is in force, and which workers run it."""
     settings = Settings.load(data_dir)
-    with _readable_errors(as_json):
+    with _readable_errors(as_json, settings):
         history = _history(settings)
     current = history.current
     workers = running(settings)
@@ -212,7 +213,7 @@ def running(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def _readable_errors(as_json: bool) -> Iterator[None]:
+def _readable_errors(as_json: bool, settings: Settings) -> Iterator[None]:
     """What a person can act on goes to standard error; exit 1 for rules and versions, 2 when Kafka is away."""
     try:
         yield
@@ -226,7 +227,7 @@ def _readable_errors(as_json: bool) -> Iterator[None]:
     except (PublishError, TopicError, TimeoutError) as error:
         _refuse(as_json, 2, str(error))
     except KafkaException as error:
-        _refuse(as_json, 2, f"Kafka does not answer: {error.args[0].str()}. Is the platform up ('tocsin up')?")
+        _refuse(as_json, 2, unreachable(client_config(settings), error))
 
 
 def _refuse(as_json: bool, status: int, text: str, facts: dict[str, Any] | None = None, **more: Any) -> NoReturn:

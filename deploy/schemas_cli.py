@@ -42,7 +42,7 @@ def check(
     unchecked: str | None = "not asked for (--offline)" if offline else None
     if not offline:
         try:
-            with Registry(Settings.load(data_dir).registry_url, timeout_s=5, retries=0) as registry:
+            with Registry.of(Settings.load(data_dir), timeout_s=5, retries=0) as registry:
                 results += check_registry(registry, folder)
         except RegistryError as error:
             unchecked = str(error)

@@ -14,8 +14,9 @@ import faust
 from processors.app import correlate_app, ingest_app, lifecycle_app
 from processors.rule_files import RuleError
 from processors.ruleset import RuleSetWatcher
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
 from schemas.yaml_lines import ConfigError
+from streams.kafka import AccessError, require_access
 from streams.topics import TopicError
 
 APPS: dict[str, Callable[[Settings, str], faust.App]] = {
@@ -32,9 +33,13 @@ def main() -> int:
     parser.add_argument("--instance", default=None, help="tells workers of a group apart (default: the host's name)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    settings = Settings.load(arguments.data_dir)
     try:
+        settings = Settings.load(arguments.data_dir)
+        require_access(settings)
         app = APPS[arguments.worker](settings, arguments.instance or settings.instance)
+    except (AccessError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return 2
     except RuleError as error:
         print(f"rules not usable: {error}", file=sys.stderr)
         return 2

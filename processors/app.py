@@ -84,7 +84,7 @@ def lifecycle_app(settings: Settings, instance: str = "0") -> faust.App:
         TopicError: one of its topics has several partitions.
     """
     name = f"lifecycle-{instance}"
-    refuse_partitions(settings.kafka_bootstrap, (ALERTS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC))
+    refuse_partitions(settings, (ALERTS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC))
     app = batch_app(settings.lifecycle_group, settings, name)
     worker = LifecycleWorker(settings, name)
     watch = FeedWatch(settings, worker, lambda: _consumer(app).idle(TP(ALERTS_TOPIC, 0)))
@@ -158,7 +158,7 @@ def _wire(
     """Connect a worker with one agent for each tuple of topics; the mark that says that it runs."""
     watched = [topic for each in topics for topic in each]
     health = Health(
-        lambda mine: CommittedProgress(settings.kafka_bootstrap, str(app.conf.id), watched, mine=mine),
+        lambda mine: CommittedProgress(settings, str(app.conf.id), watched, mine=mine),
         lambda: worker.store.away,
     )
     port = serve(worker.metrics.registry, health, settings.metrics_port, settings.metrics_host)

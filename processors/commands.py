@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, Action, Command
 from schemas.settings import Settings
+from streams.kafka import client_config, unreachable
 
 SEND_TIMEOUT_S = 10.0
 
@@ -30,7 +31,7 @@ def command_producer(settings: Settings, timeout_s: float) -> Producer:
     waits for any longer must not be carried out minutes later."""
     return Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **client_config(settings),
             "client.id": "tocsin-commands",
             "enable.idempotence": True,
             "acks": "all",
@@ -55,7 +56,7 @@ class CommandSender:
     """Sends commands and waits for their actions. Blocks; not for use by several threads at once."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bootstrap = settings.kafka_bootstrap
+        self._bootstrap, self._access = settings.kafka_bootstrap, client_config(settings)
         self._producer = command_producer(settings, SEND_TIMEOUT_S)
         self._actions: Consumer | None = None
 
@@ -115,7 +116,7 @@ class CommandSender:
         if self._actions is None:
             self._actions = Consumer(
                 {
-                    "bootstrap.servers": self._bootstrap,
+                    **self._access,
                     "group.id": "tocsin-commands",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "latest",
@@ -127,10 +128,7 @@ class CommandSender:
                 _, end = self._actions.get_watermark_offsets(TopicPartition(ACTIONS_TOPIC, 0), timeout=SEND_TIMEOUT_S)
             except KafkaException as error:
                 self._actions = None
-                raise CommandError(
-                    f"{ACTIONS_TOPIC} on {self._bootstrap} cannot be read: {error.args[0].str()}. Is the platform up "
-                    "('tocsin up'), and TOCSIN_KAFKA_BOOTSTRAP right?"
-                ) from error
+                raise CommandError(f"{ACTIONS_TOPIC} cannot be read: {unreachable(self._access, error)}") from error
             self._actions.assign([TopicPartition(ACTIONS_TOPIC, 0, end)])
         return self._actions
 

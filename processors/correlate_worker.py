@@ -137,7 +137,7 @@ class CorrelateWorker:
         self._settings, self._name = settings, name
         self._watcher, self._book = watcher, watcher.current()
         self._known = _fingerprints(self._book)
-        self._outbox = Outbox(settings.kafka_bootstrap, name)
+        self._outbox = Outbox(settings, name)
         self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._shards: dict[int, Shard] = {}
         self._stored: set[EvidenceKey] = set()
@@ -238,7 +238,7 @@ class CorrelateWorker:
         """Read the partition's state back, and tell again what its last owner may not have come to tell."""
         started = time.monotonic()
         shard = Shard(Correlator(self._book, self._settings.allowed_lateness_s), self._settings.topic_partitions)
-        stored = await asyncio.to_thread(read_partition, self._settings.kafka_bootstrap, STATE_TOPIC, partition)
+        stored = await asyncio.to_thread(read_partition, self._settings, STATE_TOPIC, partition)
         lows = dict(orjson.loads(stored.pop(LOWS_KEY.encode(), b"[]")))
         effects = shard.correlator.restore({_state_key(raw): state for raw, state in stored.items()}, lows, now)
         seconds = time.monotonic() - started

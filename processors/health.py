@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from schemas.settings import Settings, mark_path
+from schemas.settings import Settings, SettingsError, mark_path
 
 TIMEOUT_S = 20.0
 
@@ -30,7 +30,11 @@ def main() -> int:
         help="kill a stalled worker, where whatever starts it again looks at processes only, as Docker does",
     )
     given = parser.parse_args()
-    settings = Settings.load(given.data_dir)
+    try:
+        settings = Settings.load(given.data_dir)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
     name = f"{given.worker}-{given.instance or settings.instance}"
     path = mark_path(settings, name)
     try:

@@ -47,9 +47,9 @@ class IngestWorker:
     def __init__(self, settings: Settings, rulebook: Rulebook, name: str, committed: Committed) -> None:
         self.metrics = Metrics()
         self._settings, self._name = settings, name
-        self._schemas = RegistryCache(settings.registry_url)
+        self._schemas = RegistryCache(settings)
         self._watermarks = Watermarks()
-        self._outbox = Outbox(settings.kafka_bootstrap, name)
+        self._outbox = Outbox(settings, name)
         self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._ingest = Ingest(
             rulebook,

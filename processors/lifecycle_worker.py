@@ -65,7 +65,7 @@ class LifecycleWorker:
         self._roster = OnCall(self._policy.content)
         self._senders, self._buckets = Senders(), Buckets()
         self._deliverer = self._delivering()
-        self.outbox = Outbox(settings.kafka_bootstrap, name)
+        self.outbox = Outbox(settings, name)
         self.store = Store(settings, self.metrics.store_retries.inc, self.metrics.inserted)
         self._rows = RowWriter(self.store, self.outbox)
         self._notifier = Notifier(self._wake)
@@ -184,7 +184,7 @@ class LifecycleWorker:
         if self._engine is not None:
             return self._engine
         started, generation = time.monotonic(), self._generation
-        stored = await asyncio.to_thread(read_partition, self._settings.kafka_bootstrap, LIFECYCLE_TOPIC, 0)
+        stored = await asyncio.to_thread(read_partition, self._settings, LIFECYCLE_TOPIC, 0)
         records = {key.decode(): value for key, value in stored.items()}
         notes = {key: value for key, value in records.items() if key.startswith(OUTBOX_PREFIX)}
         engine = Lifecycle(self._roster)

@@ -136,7 +136,7 @@ def read_history(settings: Settings) -> History:
     Raises:
         KafkaException, TimeoutError: the brokers do not answer.
     """
-    return History(rulesets.read(settings.kafka_bootstrap))
+    return History(rulesets.read(settings))
 
 
 def deploy(settings: Settings, deployment: Deployment, ruleset: RuleSet | None = None) -> None:
@@ -147,7 +147,7 @@ def deploy(settings: Settings, deployment: Deployment, ruleset: RuleSet | None =
         PublishError: they did not take it; what was in force stays so.
     """
     records = [(version_key(ruleset.version), ruleset.to_bytes())] if ruleset else []
-    rulesets.publish(settings.kafka_bootstrap, [*records, (CURRENT, deployment.to_bytes())])
+    rulesets.publish(settings, [*records, (CURRENT, deployment.to_bytes())])
 
 
 class RuleSetWatcher:
@@ -160,7 +160,7 @@ class RuleSetWatcher:
         self.on_refused = on_refused
         self._settings = settings
         self._lock = threading.Lock()
-        self._ends = rulesets.End(settings.kafka_bootstrap)
+        self._ends = rulesets.End(settings)
         self._end: int | None = None
         self._version: str | None = None
         self._book: Rulebook | None = None

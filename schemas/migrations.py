@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from schemas.settings import Settings
+from schemas.store_access import client_arguments
 
 MIGRATIONS_DIR: Final = Path(__file__).resolve().parent / "clickhouse"
 _FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -247,13 +248,7 @@ def migrate_platform(settings: Settings) -> list[Applied]:
     import clickhouse_connect
 
     try:
-        with clickhouse_connect.get_client(
-            dsn=settings.clickhouse_url,
-            secure=settings.clickhouse_url.startswith("https:"),
-            username=settings.clickhouse_user,
-            password=settings.clickhouse_password,
-            autogenerate_session_id=False,
-        ) as client:
+        with clickhouse_connect.get_client(**client_arguments(settings)) as client:
             client.command(f"CREATE DATABASE IF NOT EXISTS `{settings.clickhouse_database}`")
             client.database = settings.clickhouse_database
             return migrate(client)

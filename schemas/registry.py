@@ -141,10 +141,32 @@ def _read_json(path: Path) -> dict[str, Any]:
 class Registry:
     """Thin face of the registry's Confluent API; each call blocks on HTTP and raises RegistryError."""
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, retries: int = 2) -> None:
-        """``retries`` repeat a call on connection errors and HTTP 5xx, with growing pauses."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        login: tuple[str, str] | None = None,
+        ca: Path | None = None,
+    ) -> None:
+        """``retries`` repeat a call on connection errors and HTTP 5xx, with growing pauses; ``login`` is a user and its
+        password; ``ca`` is a PEM file of the CAs to believe instead of the usual ones."""
         self.url = url
-        self._client = _client({"url": url, "timeout": timeout_s, "max.retries": retries})
+        self._user = login[0] if login else ""
+        config: dict[str, Any] = {"url": url, "timeout": timeout_s, "max.retries": retries}
+        if login is not None:
+            config["basic.auth.user.info"] = ":".join(login)
+        if ca is not None:
+            config["ssl.ca.location"] = str(ca)
+        self._client = _client(config)
+
+    @classmethod
+    def of(cls, settings: Settings, *, timeout_s: float = 10.0, retries: int = 2) -> Registry:
+        """The registry of these settings."""
+        login = (settings.registry_user, settings.registry_password) if settings.registry_user else None
+        url, ca = settings.registry_url, settings.registry_ca_location
+        return cls(url, timeout_s=timeout_s, retries=retries, login=login, ca=ca)
 
     def __enter__(self) -> Registry:
         return self
@@ -244,7 +266,7 @@ class Registry:
         return True
 
     def _call(self, where: str, call: Callable[[], _T]) -> _T:
-        with _readable(where, self.url):
+        with _readable(where, self.url, self._user):
             return call()
 
 
@@ -263,12 +285,18 @@ def _client(settings: dict[str, Any]) -> SchemaRegistryClient:
 
 
 @contextmanager
-def _readable(where: str, url: str) -> Iterator[None]:
+def _readable(where: str, url: str, user: str) -> Iterator[None]:
     from confluent_kafka.schema_registry.error import SchemaRegistryError
 
     try:
         yield
     except SchemaRegistryError as error:
+        if error.http_status_code == 401:
+            who = f"the user {user!r} with this password" if user else "anybody without a user and password"
+            raise RegistryError(
+                f"{where}: registry at {url} does not let in {who}. See "
+                "TOCSIN_REGISTRY_USER and TOCSIN_REGISTRY_PASSWORD or its _FILE"
+            ) from error
         raise _Refused(where, url, error.http_status_code, error.error_message) from error
     except Exception as error:  # the client lets httpx, JSON and TLS errors through as they are
         raise RegistryError(
@@ -283,5 +311,5 @@ def register_all(settings: Settings, families: tuple[str, ...] = FAMILIES) -> di
     Raises:
         RegistryError: the first family that is refused, or no answer.
     """
-    with Registry(settings.registry_url) as registry:
+    with Registry.of(settings) as registry:
         return {family: registry.register(family) for family in families}

@@ -30,6 +30,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
 from schemas.settings import Settings
+from streams.kafka import broker_credentials
 from streams.records import LeanRecords, LeanResult
 
 MAX_RECORDS = 5000
@@ -283,6 +284,7 @@ def batch_app(group: str, settings: Settings, instance: str, fetch_min_bytes: in
 
     Raises:
         RuntimeError: a compression codec is missing, so that one partner's batch could stop the worker.
+        SettingsError: Kafka's certificate or key is none.
     """
     missing = [
         name
@@ -297,6 +299,7 @@ def batch_app(group: str, settings: Settings, instance: str, fetch_min_bytes: in
     app = faust.App(
         group,
         broker=f"batched://{settings.kafka_bootstrap}",
+        broker_credentials=broker_credentials(settings),
         ConsumerScheduler=PartitionRuns,
         # An always-empty leader topic would hold back every fetch.
         topic_disable_leader=True,

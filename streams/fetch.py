@@ -7,11 +7,14 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from schemas.settings import Settings
+from streams.kafka import client_config
+
 Position = tuple[str, int, int]
 """Topic, partition, offset."""
 
 
-def fetch(bootstrap: str, positions: Iterable[Position], timeout_s: float = 30.0) -> dict[Position, bytes]:
+def fetch(settings: Settings, positions: Iterable[Position], timeout_s: float = 30.0) -> dict[Position, bytes]:
     """The values of the records at these positions; those that Kafka no longer holds are left out.
 
     Raises:
@@ -19,7 +22,7 @@ def fetch(bootstrap: str, positions: Iterable[Position], timeout_s: float = 30.0
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **client_config(settings),
             "group.id": "tocsin-fetch",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",

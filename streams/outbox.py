@@ -7,6 +7,9 @@ import time
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from schemas.settings import Settings
+from streams.kafka import client_config
+
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -21,11 +24,11 @@ class Outbox:
     loop; ``send`` does not block except while the local queue is full.
     """
 
-    def __init__(self, bootstrap: str, client_id: str, delivery_timeout_s: float = 120.0) -> None:
+    def __init__(self, settings: Settings, client_id: str, delivery_timeout_s: float = 120.0) -> None:
         self._failed: list[str] = []
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **client_config(settings),
                 "client.id": client_id,
                 "enable.idempotence": True,
                 "acks": "all",

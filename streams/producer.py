@@ -26,6 +26,7 @@ from schemas.registry import Registry, load_schema, topic_of
 from schemas.settings import Settings
 from schemas.wire import encode
 from streams.ids import uuid7
+from streams.kafka import client_config, unreachable
 from streams.publish_errors import BrokerUnreachable, DeliveryFailed, InvalidEvent, NotAllowed, QueueFull
 from streams.shape import ShapeError, nest, new_event
 
@@ -119,7 +120,7 @@ class PartnerProducer:
         self._last_error = ""
         self._closed = False
         config: dict[str, Any] = {
-            "bootstrap.servers": self.settings.kafka_bootstrap,
+            **client_config(self.settings),
             "client.id": f"tocsin-{partner}",
             "enable.idempotence": True,
             "acks": "all",
@@ -133,7 +134,7 @@ class PartnerProducer:
             "error_cb": self._on_error,
             **(kafka_config or {}),
         }
-        self._bootstrap = config["bootstrap.servers"]
+        self._config, self._bootstrap = config, config["bootstrap.servers"]
         self._producer = Producer(config, logger=log)
         self._heartbeat_every_s = heartbeat_every_s
         self._stop_heartbeat = threading.Event()
@@ -157,16 +158,12 @@ class PartnerProducer:
         """Check that a broker answers and start heartbeats; called by ``with``.
 
         Raises:
-            BrokerUnreachable: no answer within ``timeout_s``.
+            BrokerUnreachable: no answer within ``timeout_s``, or Kafka does not let this user in.
         """
         try:
             self._producer.list_topics(timeout=timeout_s)
         except KafkaException as error:
-            why = self._last_error or error.args[0].str()
-            raise BrokerUnreachable(
-                f"no Kafka broker answers at {self._bootstrap} ({why}). "
-                "Is the platform up ('tocsin up'), and TOCSIN_KAFKA_BOOTSTRAP right?"
-            ) from error
+            raise BrokerUnreachable(unreachable(self._config, error)) from error
         if self._heartbeat_every_s is not None and self._heartbeat is None:
             self._heartbeat = threading.Thread(target=self._beat, name=f"heartbeat-{self.partner}", daemon=True)
             self._heartbeat.start()
@@ -354,7 +351,7 @@ class PartnerProducer:
         if known is None:
             schema_id = self._schema_ids.get(family)
             if schema_id is None:
-                with Registry(self.settings.registry_url) as registry:
+                with Registry.of(self.settings) as registry:
                     schema_id = registry.lookup(family)
             known = self._schemas[family] = (schema_id, fastavro.parse_schema(load_schema(family)))
         return known

@@ -7,14 +7,17 @@ from collections.abc import Callable, Collection, Sequence
 
 from confluent_kafka import Consumer, TopicPartition
 
+from schemas.settings import Settings
+from streams.kafka import Config, client_config
+
 STALL_S = 45.0
 """A worker that has lag commits more often than this, whatever it has to do."""
 
 
-def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
-    """Of a client that only asks: it tries again fast and logs nothing."""
+def asking_config(access: Config) -> Config:
+    """Of a client that only asks: it tries again fast and logs nothing. ``access`` leads to the brokers."""
     return {
-        "bootstrap.servers": bootstrap,
+        **access,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 500,
         "socket.timeout.ms": 5000,
@@ -31,7 +34,7 @@ class CommittedProgress:
     not count.
 
     Args:
-        bootstrap: Kafka's address.
+        settings: lead to Kafka.
         group: the consumer group.
         topics: what it reads; topics that do not exist yet have no lag.
         stall_s: seconds.
@@ -40,7 +43,7 @@ class CommittedProgress:
 
     def __init__(
         self,
-        bootstrap: str,
+        settings: Settings,
         group: str,
         topics: Sequence[str],
         stall_s: float = STALL_S,
@@ -48,7 +51,7 @@ class CommittedProgress:
         mine: Callable[[], Collection[tuple[str, int]]] | None = None,
     ) -> None:
         self.group, self.topics, self.stall_s = group, tuple(topics), stall_s
-        self._bootstrap, self._clock, self._mine = bootstrap, clock, mine
+        self._access, self._clock, self._mine = client_config(settings), clock, mine
         self._consumer: Consumer | None = None
         self._committed: dict[tuple[str, int], int] = {}
         self._moved_at: dict[tuple[str, int], float] = {}
@@ -76,7 +79,7 @@ class CommittedProgress:
         """
         if self._consumer is None:
             self._consumer = Consumer(
-                {**client_settings(self._bootstrap), "group.id": self.group, "enable.auto.commit": False}
+                {**asking_config(self._access), "group.id": self.group, "enable.auto.commit": False}
             )
         known = self._consumer.list_topics(timeout=5).topics
         mine = None if self._mine is None else self._mine()

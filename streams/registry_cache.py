@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from schemas.registry import RegisteredSchema, Registry, RegistryError, UnknownSchemaId
+from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,8 @@ UNKNOWN_FOR_S = 5.0
 class RegistryCache:
     """Answers :meth:`get` from memory; :meth:`ensure` fetches beforehand what is missing."""
 
-    def __init__(self, url: str) -> None:
-        self._registry = Registry(url)
+    def __init__(self, settings: Settings) -> None:
+        self._registry = Registry.of(settings)
         self._known: dict[int, RegisteredSchema] = {}
         self._unknown: dict[int, float] = {}
 

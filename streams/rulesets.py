@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.alerts import RULES_TOPIC
+from schemas.settings import Settings
+from streams.kafka import client_config
 from streams.state import read_partition
 from streams.topics import MAX_RULES_BYTES
 
@@ -27,7 +29,7 @@ def version_key(version: str) -> bytes:
     return f"version:{version}".encode()
 
 
-def publish(bootstrap: str, records: Sequence[tuple[bytes, bytes]]) -> None:
+def publish(settings: Settings, records: Sequence[tuple[bytes, bytes]]) -> None:
     """Append records in order; returns when the brokers have all of them. Blocks for ``DELIVERY_TIMEOUT_S`` at most.
 
     Raises:
@@ -41,7 +43,7 @@ def publish(bootstrap: str, records: Sequence[tuple[bytes, bytes]]) -> None:
 
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **client_config(settings),
             "enable.idempotence": True,
             "acks": "all",
             # The topic's limit is on whole record batches, with some 100 bytes around the records.
@@ -58,17 +60,17 @@ def publish(bootstrap: str, records: Sequence[tuple[bytes, bytes]]) -> None:
             raise PublishError(f"{len(value):,} bytes are more than Kafka may take: {error.args[0].str()}") from error
         producer.flush()
         if failed:
-            raise PublishError(f"{RULES_TOPIC} on {bootstrap}: {failed[0]}")
+            raise PublishError(f"{RULES_TOPIC} on {settings.kafka_bootstrap}: {failed[0]}")
 
 
-def read(bootstrap: str) -> dict[bytes, bytes]:
+def read(settings: Settings) -> dict[bytes, bytes]:
     """The latest value of each key; empty where the topic does not exist. Blocks.
 
     Raises:
         KafkaException, TimeoutError: the brokers do not answer.
     """
     try:
-        return read_partition(bootstrap, RULES_TOPIC, 0)
+        return read_partition(settings, RULES_TOPIC, 0)
     except KafkaException as error:
         if _missing(error):
             return {}
@@ -78,9 +80,9 @@ def read(bootstrap: str) -> dict[bytes, bytes]:
 class End:
     """Asks where the topic ends, over one connection that is kept."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "tocsin-rules", "enable.auto.commit": False, "log_level": 2}
+            {**client_config(settings), "group.id": "tocsin-rules", "enable.auto.commit": False, "log_level": 2}
         )
 
     def read(self) -> int:

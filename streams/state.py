@@ -7,6 +7,9 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from schemas.settings import Settings
+from streams.kafka import client_config
+
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +24,7 @@ class StateError(ValueError):
         )
 
 
-def read_partition(bootstrap: str, topic: str, partition: int, timeout_s: float = 120.0) -> dict[bytes, bytes]:
+def read_partition(settings: Settings, topic: str, partition: int, timeout_s: float = 120.0) -> dict[bytes, bytes]:
     """The latest value of each key of a compacted topic's partition, as of its end when called.
 
     Raises:
@@ -30,7 +33,7 @@ def read_partition(bootstrap: str, topic: str, partition: int, timeout_s: float 
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **client_config(settings),
             "group.id": "tocsin-state-reader",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

@@ -9,13 +9,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from schemas.settings import Settings
+from schemas.store_access import client_arguments
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +34,9 @@ def connect(
     Raises:
         clickhouse_connect.driver.exceptions.Error: no answer, or user and password refused.
     """
-    parts = urlsplit(settings.clickhouse_url)
     return clickhouse_connect.get_client(
-        interface=parts.scheme,
-        host=parts.hostname,
-        port=parts.port,
-        username=settings.clickhouse_reader_user if reader else settings.clickhouse_user,
-        password=settings.clickhouse_reader_password if reader else settings.clickhouse_password,
+        **client_arguments(settings, reader=reader),
         database=settings.clickhouse_database if database is None else database,
-        # A session would let only one query run at a time.
-        autogenerate_session_id=False,
         # The HTTP client handles each byte in Python: a third of them costs less, although ClickHouse has more to do.
         compress="lz4",
         connect_timeout=connect_s,

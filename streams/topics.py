@@ -22,6 +22,7 @@ from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, RULES_TOPIC, SIGNALS_
 from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC
 from schemas.registry import FAMILIES, topic_of
 from schemas.settings import Settings
+from streams.kafka import AccessError, client_config, require_access, unreachable
 
 MIB: Final = 1_048_576
 HOUR_MS: Final = 3_600_000
@@ -95,15 +96,15 @@ def ensure_topics(settings: Settings, specs: list[TopicSpec] | None = None) -> l
         TopicError: no broker, or it refused.
     """
     wanted = topic_specs(settings) if specs is None else specs
-    where = settings.kafka_bootstrap
-    admin = AdminClient({"bootstrap.servers": where, "socket.timeout.ms": 10_000, "log_level": 2})
+    where, access = settings.kafka_bootstrap, client_config(settings)
+    admin = AdminClient({**access, "socket.timeout.ms": 10_000, "log_level": 2})
     try:
+        require_access(settings)  # else a wrong password is noticed after half a minute
         existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except AccessError as error:
+        raise TopicError(str(error)) from error
     except KafkaException as error:
-        raise TopicError(
-            f"no Kafka broker answers at {where}: {_reason(error)}. Is the platform up ('tocsin up'), and "
-            "TOCSIN_KAFKA_BOOTSTRAP right?"
-        ) from error
+        raise TopicError(unreachable(access, error)) from error
     changes: dict[str, TopicChange] = {}
     missing = [spec for spec in wanted if spec.name not in existing]
     for spec, made in _create(admin, missing, settings.topic_replicas, where):
@@ -125,14 +126,15 @@ def ensure_topics(settings: Settings, specs: list[TopicSpec] | None = None) -> l
     return [changes[spec.name] for spec in wanted]
 
 
-def refuse_partitions(bootstrap: str, names: Iterable[str]) -> None:
+def refuse_partitions(settings: Settings, names: Iterable[str]) -> None:
     """See that each of these topics that is there has one partition. Blocks; without a broker it says nothing, as
     whoever needs one waits for it.
 
     Raises:
         TopicError: one has more, as in an installation that an older version made.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 2})
+    where = settings.kafka_bootstrap
+    admin = AdminClient({**client_config(settings), "socket.timeout.ms": 10_000, "log_level": 2})
     try:
         existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     except KafkaException:
@@ -141,9 +143,9 @@ def refuse_partitions(bootstrap: str, names: Iterable[str]) -> None:
         count = len(existing[name].partitions) if name in existing else 1
         if count > 1:
             raise TopicError(
-                f"topic {name} on {bootstrap} has {count} partitions and needs exactly one, so that one worker sees "
+                f"topic {name} on {where} has {count} partitions and needs exactly one, so that one worker sees "
                 "all of it in order; an older version made it. Partitions are never taken away: stop the workers, "
-                f"delete the topic (kafka-topics.sh --bootstrap-server {bootstrap} --delete --topic {name}) and run "
+                f"delete the topic (kafka-topics.sh --bootstrap-server {where} --delete --topic {name}) and run "
                 "'tocsin up', which makes it anew. ClickHouse keeps all that was on it."
             )
 

@@ -22,7 +22,9 @@ SHARED_PLATFORM = (
     *("streams/test_rulesets.py", "streams/test_health.py", "deploy/test_compose_processes.py", "browser/test_desk.py"),
 )
 """Where tests use the shared platform, and in which order."""
-OWN_PLATFORM = ("recovery/", "embedded/test_platform.py", "bench/test_bench.py", "scenario/")
+OWN_PLATFORM = (
+    *("deploy/test_partner_access.py", "recovery/", "embedded/test_platform.py", "bench/test_bench.py", "scenario/"),
+)
 """Where tests start platforms of their own, likewise. What measures time comes last, when least runs beside it."""
 
 # How long an example takes says more of what else the machine does than of the code.

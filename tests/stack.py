@@ -188,7 +188,7 @@ class Stack:
 
     def lag(self) -> int:
         """Records of the event topics that ingest has not yet committed."""
-        progress = CommittedProgress(self.settings.kafka_bootstrap, self.settings.ingest_group, EVENT_TOPICS)
+        progress = CommittedProgress(self.settings, self.settings.ingest_group, EVENT_TOPICS)
         # Just started, the broker knows its groups a moment later than its topics.
         read = self.wait_until(lambda: (progress.read(),), 30, "committed offsets")[0]
         return sum(end - committed for committed, end in read.values())

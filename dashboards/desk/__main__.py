@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import uvicorn
 
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
+from streams.kafka import AccessError, require_access
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ def main() -> None:
 
     from dashboards.desk.app import create_app
 
-    settings = Settings.load(wanted.data_dir)
+    try:
+        settings = Settings.load(wanted.data_dir)
+        require_access(settings)
+    except (AccessError, SettingsError) as error:
+        sys.exit(str(error))
     uvicorn.run(create_app(settings, hosts=(*settings.desk_hosts, *wanted.hosts)), **wanted.server)
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.lifecycle import ACTIONS_TOPIC, LIFECYCLE_TOPIC, Action, AlertState, Notification, Silence
 from schemas.settings import Settings
+from streams.kafka import client_config
 
 Subscriber = Callable[[str, str], None]
 """Called on the event loop with kind (``alert``, ``silence``, ``notification``, ``action``, ``standing``) and key."""
@@ -217,7 +218,7 @@ class Live:
     def _follow(self) -> None:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
+                **client_config(self._settings),
                 "group.id": "tocsin-desk",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",

@@ -64,7 +64,7 @@ class PlatformAlerts:
             return
         records = [each.model_dump_json() for each in alerts]
         try:
-            self._outbox = self._outbox or Outbox(self._settings.kafka_bootstrap, "tocsin-desk", DELIVERY_S)
+            self._outbox = self._outbox or Outbox(self._settings, "tocsin-desk", DELIVERY_S)
             for alert, record in zip(alerts, records, strict=True):
                 self._outbox.send(ALERTS_TOPIC, record.encode(), key=alert.alert_id)
             await self._outbox.delivered()

@@ -18,6 +18,7 @@ RUNBOOKS: Final = {
     "quarantine-flood": "many records are refused",
     "clickhouse-down": "ClickHouse does not answer",
     "registry-down": "the schema registry does not answer",
+    "partner-cannot-connect": "a partner cannot connect",
     "worker-crash-loop": "a worker starts again and again",
     "clock-skew": "a partner's clock is wrong",
     "rule-storm": "a rule raises alerts without end",

@@ -43,6 +43,7 @@ from schemas.alerts import ALERTS_TOPIC, QUARANTINE_TOPIC, RULES_TOPIC, SIGNALS_
 from schemas.lifecycle import ACTIONS_TOPIC, COMMANDS_TOPIC, LIFECYCLE_TOPIC
 from schemas.migrations import load_migrations, migrate_platform
 from schemas.settings import Settings
+from streams.kafka import client_config, unreachable
 from streams.store import connect
 from streams.topics import TopicSpec, ensure_topics, topic_specs
 
@@ -76,7 +77,7 @@ def backup(settings: Settings, folder: Path, say: Say) -> Manifest:
         raise BackupError(
             f"{folder} is not complete: {_told(settings, error)}. Is the platform up? Empty the folder and try again"
         ) from error
-    with RegistryCopy(settings.registry_url) as registry:
+    with RegistryCopy(settings) as registry:
         subjects = registry.read()
     archive.path(REGISTRY).write_text(subjects.model_dump_json(indent=1))
     archive.add(REGISTRY, len(subjects.versions))
@@ -170,7 +171,7 @@ def restore(settings: Settings, folder: Path, say: Say, *, force: bool = False) 
         client = connect(settings, read_s=READ_S)
         try:
             _make_room(settings, client, subjects, force)
-            with RegistryCopy(settings.registry_url) as registry:
+            with RegistryCopy(settings) as registry:
                 registry.restore(subjects)
             say(f"registry: {len(subjects.versions)} schemas under their ids")
             tables.restore(client, folder, manifest.tables, manifest.items, say)
@@ -222,13 +223,13 @@ def _place(each: CommittedOffset) -> tuple[str, int, int]:
 
 
 def _refuse_members(settings: Settings) -> None:
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+    access = client_config(settings)
+    admin = AdminClient({**access, "log_level": 2})
     try:
         admin.list_topics(timeout=10)
     except KafkaException as error:
         raise BackupError(
-            f"no Kafka broker answers at {settings.kafka_bootstrap}: {error.args[0].str()}. Start the platform's parts "
-            "without its workers, or have them started with --start"
+            f"{unreachable(access, error)} Start its parts without its workers, or have them started with --start"
         ) from error
     groups = [group for group, _ in worker_groups(settings).values()]
     for group, future in admin.describe_consumer_groups(groups, request_timeout=30).items():
@@ -246,7 +247,7 @@ def _make_room(settings: Settings, client: Client, subjects: Subjects, force: bo
     ends = _ends(settings)
     rows = tables.rows_held(client)
     accounts = database_path(settings)
-    with RegistryCopy(settings.registry_url) as registry:
+    with RegistryCopy(settings) as registry:
         taken = registry.conflicts(subjects)
     if taken:
         raise BackupError(f"{'; '.join(taken[:3])}. Restore to a registry with an empty database")
@@ -281,7 +282,7 @@ def _ends(settings: Settings) -> dict[str, int]:
 
 def _told(settings: Settings, error: Exception) -> str:
     if isinstance(error, KafkaException):
-        return f"Kafka at {settings.kafka_bootstrap}: {error.args[0].str()}"
+        return unreachable(client_config(settings), error)
     return str(error)
 
 

@@ -10,6 +10,7 @@ Source: Confluent Schema Registry API reference.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,6 +20,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from deploy.backup.archive import BackupError
+from schemas.settings import Settings
 
 SCRATCH: Final = "tocsin-restore"
 MAX_GAP: Final = 10_000
@@ -51,9 +53,14 @@ class RegistryCopy:
         BackupError: no answer, a refusal, or an id that another schema has.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._http = httpx.Client(timeout=30)
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.registry_url.rstrip("/")
+        ca, user = settings.registry_ca_location, settings.registry_user
+        self._http = httpx.Client(
+            timeout=30,
+            auth=(user, settings.registry_password) if user else None,
+            verify=True if ca is None else ssl.create_default_context(cafile=str(ca)),
+        )
 
     def __enter__(self) -> Self:
         return self

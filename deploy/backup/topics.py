@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.backup.archive import Archive, BackupError, CommittedOffset, StoredPartition
 from schemas.settings import Settings
+from streams.kafka import client_config
 from streams.topics import MIB, TopicSpec, ensure_topics
 
 READ_S: Final = 60.0
@@ -63,7 +64,7 @@ def consumer(settings: Settings, group: str = "tocsin-backup") -> Consumer:
     """A consumer that joins no group and commits nothing by itself."""
     return Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **client_config(settings),
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -179,7 +180,7 @@ def delete(settings: Settings, names: Sequence[str]) -> None:
     """
     if not names:
         return
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+    admin = AdminClient({**client_config(settings), "log_level": 2})
     for future in admin.delete_topics(list(names)).values():
         future.result(FLUSH_S)
     deadline = time.monotonic() + FLUSH_S
@@ -194,11 +195,11 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+        self._admin = AdminClient({**client_config(settings), "log_level": 2})
         self._failed: KafkaError | None = None
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **client_config(settings),
                 "enable.idempotence": True,
                 "compression.type": "zstd",
                 "linger.ms": 20,

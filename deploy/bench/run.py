@@ -15,6 +15,7 @@ from typing import Any
 
 import fastavro
 from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from deploy.bench.peers import Peer
 from deploy.bench.tocsin import Say, Tocsin
@@ -24,6 +25,7 @@ from deploy.loadgen import EncodedRecord, generate_encoded, produce_encoded
 from deploy.prepare import prepare
 from schemas.registry import load_schema, topic_of
 from schemas.settings import Settings
+from streams.kafka import broker_credentials
 
 PEER_SHARE = 10
 """A peer that is slower gets one part in ten of the events: its rate does not depend on their number."""
@@ -123,7 +125,7 @@ class Bench:
                 until=self._time_of(start + count, now),
                 spread_s=(count - 1) / CHUNK * CHUNK_S,
             )
-            produce_encoded(self.settings.kafka_bootstrap, some)
+            produce_encoded(self.settings, some)
         return some
 
     def _time_of(self, number: int, now: dt.datetime) -> dt.datetime:
@@ -162,14 +164,15 @@ def measure_limits(settings: Settings, records: Sequence[EncodedRecord], total: 
     decoded = len(some) / (time.perf_counter() - started)
     return {
         "fastavro_decode_per_s": round(decoded),
-        "getmany_per_s": round(asyncio.run(_getmany(settings.kafka_bootstrap, total))),
+        "getmany_per_s": round(asyncio.run(_getmany(settings, total))),
     }
 
 
-async def _getmany(bootstrap: str, total: int) -> float:
+async def _getmany(settings: Settings, total: int) -> float:
     consumer = AIOKafkaConsumer(
         *(topic_of(family) for family in FAMILIES),
-        bootstrap_servers=bootstrap,
+        bootstrap_servers=settings.kafka_bootstrap,
+        **credentials_to_aiokafka_auth(broker_credentials(settings)),
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )

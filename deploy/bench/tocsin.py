@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +17,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from deploy.bench.latency import ASK_EVERY_S, Generator, Watch, levels
 from deploy.bench.measure import Measured, Processes, StalledError, measure, median, running
 from deploy.embedded.checks import admin, http_get
+from deploy.embedded.services import base_environment
 from deploy.parts import EVENT_TOPICS
 from deploy.prepare import deploy_files
 from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Signal
 from schemas.settings import Settings
+from streams.kafka import client_config
 from streams.progress import CommittedProgress
 from streams.store import connect
 from streams.topics import ensure_topics
@@ -88,7 +89,7 @@ class Tocsin:
     def _start_anew(self, rules: Path) -> None:
         """Put the rules in force, and empty tables and topics of signals, state and alerts."""
         deploy_files(self.settings.model_copy(update={"rules_path": rules}))
-        client = admin(self.settings.kafka_bootstrap)
+        client = admin(self.settings)
         for future in client.delete_topics(list(OWN_TOPICS)).values():
             future.result(30)
         while set(OWN_TOPICS) & set(client.list_topics(timeout=10).topics):
@@ -109,8 +110,8 @@ class Tocsin:
 
     def _done(self, group: str) -> Callable[[], int]:
         """Events that have had all their effects; the last one counts when the signals are worked off as well."""
-        ingest = CommittedProgress(self.settings.kafka_bootstrap, group, EVENT_TOPICS)
-        correlate = CommittedProgress(self.settings.kafka_bootstrap, f"{group}-correlate", (SIGNALS_TOPIC,))
+        ingest = CommittedProgress(self.settings, group, EVENT_TOPICS)
+        correlate = CommittedProgress(self.settings, f"{group}-correlate", (SIGNALS_TOPIC,))
         client = connect(self.settings) if self.settings.store else None
 
         def done() -> int:
@@ -171,7 +172,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
     values = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
     # Lists and maps are read as JSON.
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-    return {**os.environ, **{f"TOCSIN_{name.upper()}": text for name, text in texts.items()}}
+    return {**base_environment(), **{f"TOCSIN_{name.upper()}": text for name, text in texts.items()}}
 
 
 def read_signals(settings: Settings) -> dict[tuple[str, str, int], int]:
@@ -181,9 +182,7 @@ def read_signals(settings: Settings) -> dict[tuple[str, str, int], int]:
         StalledError: the topic cannot be read to its end.
     """
     found: dict[tuple[str, str, int], int] = {}
-    consumer = Consumer(
-        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench-read", "enable.auto.commit": False}
-    )
+    consumer = Consumer({**client_config(settings), "group.id": "bench-read", "enable.auto.commit": False})
     try:
         partitions = [TopicPartition(SIGNALS_TOPIC, number, 0) for number in range(settings.topic_partitions)]
         ends = {each.partition: consumer.get_watermark_offsets(each, timeout=10)[1] for each in partitions}

@@ -26,7 +26,8 @@ from deploy.demo.bad_input import bad_record
 from deploy.demo.player import Player, state
 from deploy.demo.world import MIX, Event
 from schemas.registry import FAMILIES, Registry, RegistryError
-from schemas.settings import Settings
+from schemas.settings import Settings, SettingsError
+from streams.kafka import client_config
 from streams.producer import BrokerUnreachable, DeliveryFailed, PartnerProducer
 
 STATE_FILE: Final = "demo.json"
@@ -44,7 +45,7 @@ class KafkaPublisher:
 
     def __init__(self, settings: Settings) -> None:
         """Asks the registry for the schema ids; raises RegistryError when it does not answer or lacks a contract."""
-        with Registry(settings.registry_url) as registry:
+        with Registry.of(settings) as registry:
             self._schema_ids = {family: registry.lookup(family) for family in FAMILIES}
         self._producers = {
             partner: PartnerProducer(
@@ -54,7 +55,7 @@ class KafkaPublisher:
         }
         self._raw = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **client_config(settings),
                 "client.id": "tocsin-demo-bad-input",
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
@@ -157,10 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = Settings.load(options.data_dir)
     try:
+        settings = Settings.load(options.data_dir)
         final = simulate(settings, options.run_id or secrets.token_hex(4), options.seed, options.rate, stop)
-    except (RegistryError, BrokerUnreachable, DeliveryFailed) as error:
+    except (SettingsError, RegistryError, BrokerUnreachable, DeliveryFailed) as error:
         print(f"demo partners: {error}", file=sys.stderr)
         return 1
     print(f"demo partners: {final['published_total']} events and {final['bad_total']} bad records confirmed")

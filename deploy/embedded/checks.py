@@ -12,16 +12,22 @@ from urllib.parse import urlsplit
 from confluent_kafka.admin import AdminClient
 
 from deploy.embedded.part import Check
-from streams.progress import client_settings
+from schemas.settings import Settings
+from streams.kafka import Config, client_config
+from streams.progress import asking_config
 
 
-def admin(bootstrap: str) -> AdminClient:
+def admin(settings: Settings) -> AdminClient:
     """An admin client that retries fast and logs nothing.
 
     It has no Python callbacks (``logger``, ``error_cb``): the collector destroys an AdminClient with the interpreter
     locked, and waits for ever for a thread that wants to call back.
     """
-    return AdminClient(client_settings(bootstrap))
+    return _admin(client_config(settings))
+
+
+def _admin(access: Config) -> AdminClient:
+    return AdminClient(asking_config(access))
 
 
 def port_answers(host: str, port: int) -> bool:
@@ -40,7 +46,8 @@ def kafka_serves(bootstrap: str, cluster_id: str) -> Check:
     def check() -> bool | str:
         if not port_answers(host, int(port)):
             return f"{bootstrap} does not accept connections"
-        found = admin(bootstrap).list_topics(timeout=3)
+        # The platform's own listener on loopback asks nobody who they are.
+        found = _admin({"bootstrap.servers": bootstrap}).list_topics(timeout=3)
         if found.cluster_id != cluster_id:
             return f"{bootstrap} is another Kafka (cluster {found.cluster_id}, expected {cluster_id})"
         return bool(found.brokers) or "the broker is not registered yet"

@@ -20,6 +20,8 @@ from schemas.settings import PACKAGE_ROOT, Settings
 
 MIB = 1 << 20
 MAX_MESSAGE_BYTES = 16 * MIB
+_JAVA_OPTIONS = ("JAVA_TOOL", "_JAVA", "JDK_JAVA")
+_ACCESS = ("TOCSIN_KAFKA_", "TOCSIN_REGISTRY_", "TOCSIN_CLICKHOUSE_")
 # Quiet the warnings of Java 25 about what Kafka's and Netty's native parts do; no files in /tmp for jstat.
 _JVM = [
     "-XX:+UseSerialGC",
@@ -86,9 +88,10 @@ def _empty_tmp(folder: Path) -> None:
     (folder / "tmp").mkdir(parents=True)
 
 
-def kafka_properties(port: int, controller_port: int) -> str:
-    """``server.properties`` of a single node, broker and controller in one, paths relative to its folder."""
-    values = {
+def kafka_properties(port: int, controller_port: int, more: Mapping[str, str | int] | None = None) -> str:
+    """``server.properties`` of a single node, broker and controller in one, paths relative to its folder; what ``more``
+    says goes before ours."""
+    values: dict[str, str | int] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -122,19 +125,28 @@ def kafka_properties(port: int, controller_port: int) -> str:
         "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 4,
+        **(more or {}),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def kafka(folder: Path, files: Installation, port: int, controller_port: int, cluster_id: str) -> Part:
-    """Kafka in KRaft mode in ``folder``; formats its data once, before the first start."""
+def kafka(
+    folder: Path,
+    files: Installation,
+    port: int,
+    controller_port: int,
+    cluster_id: str,
+    more: Mapping[str, str | int] | None = None,
+) -> Part:
+    """Kafka in KRaft mode in ``folder``; formats its data once, before the first start. ``more`` are further settings
+    of the broker, such as listeners beside ours."""
     runtime = java()
     env = {"CLASSPATH": os.pathsep.join(str(jar) for jar in files.kafka_jars)}
     flags = [*_JVM, f"-Djava.io.tmpdir={folder / 'tmp'}", "-Dlog4j2.configurationFile=log4j2.yaml"]
 
     def prepare() -> None:
         _empty_tmp(folder)
-        (folder / "server.properties").write_text(kafka_properties(port, controller_port))
+        (folder / "server.properties").write_text(kafka_properties(port, controller_port, more))
         (folder / "log4j2.yaml").write_text(_LOGGING)
         if not (folder / "data" / "meta.properties").exists():
             _format(runtime, flags, folder, env, cluster_id)
@@ -230,22 +242,27 @@ def clickhouse(folder: Path, port: int, settings: Settings) -> Part:
 
 def base_environment() -> dict[str, str]:
     """The environment of all parts: this process's, with our packages importable and names of files in UTF-8."""
-    known = {
-        name: value for name, value in os.environ.items() if not name.startswith(("JAVA_TOOL", "_JAVA", "JDK_JAVA"))
-    }
+    known = {name: value for name, value in os.environ.items() if not name.startswith((*_JAVA_OPTIONS, *_ACCESS))}
     path = os.pathsep.join(item for item in (str(PACKAGE_ROOT), known.get("PYTHONPATH", "")) if item)
     return {**known, "PYTHONPATH": path, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
 def fresh_settings(data_dir: Path, state: State, ports: dict[str, int]) -> Settings:
-    """Settings with the endpoints of the embedded parts filled in; other fields as in the environment."""
-    return Settings(
-        data_dir=data_dir,
-        kafka_bootstrap=f"{HOST}:{ports['kafka']}",
-        registry_url=f"http://{HOST}:{ports['registry']}/apis/ccompat/v7",
-        clickhouse_url=f"http://{HOST}:{ports['clickhouse']}",
-        clickhouse_user="tocsin",
-        clickhouse_password=state.passwords["tocsin"],
-        clickhouse_reader_user="reader",
-        clickhouse_reader_password=state.passwords["reader"],
-    )
+    """Settings with the endpoints of the embedded parts filled in; other fields as in the environment, but for how to
+    reach servers elsewhere."""
+    access = {
+        name: field.default
+        for name, field in Settings.model_fields.items()
+        if f"TOCSIN_{name.upper()}".startswith(_ACCESS)
+    }
+    ours = {
+        "data_dir": data_dir,
+        "kafka_bootstrap": f"{HOST}:{ports['kafka']}",
+        "registry_url": f"http://{HOST}:{ports['registry']}/apis/ccompat/v7",
+        "clickhouse_url": f"http://{HOST}:{ports['clickhouse']}",
+        "clickhouse_user": "tocsin",
+        "clickhouse_password": state.passwords["tocsin"],
+        "clickhouse_reader_user": "reader",
+        "clickhouse_reader_password": state.passwords["reader"],
+    }
+    return Settings(**{**access, **ours})

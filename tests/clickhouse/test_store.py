@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from clickhouse_connect.driver.exceptions import OperationalError
 
 from deploy.demo.world import background
 from processors.ingest import Ingest
 from processors.rulebook import Rulebook
 from processors.validate import Limits
-from schemas.migrations import migrate
+from schemas.migrations import MigrationError, migrate, migrate_platform
 from schemas.partners import load_partners
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of, topic_of
 from schemas.settings import Settings
@@ -25,6 +27,7 @@ from streams.batching import PartitionBatch
 from streams.store import Store
 from streams.watermarks import Watermarks
 from tests.clickhouse.conftest import FULL, Server
+from tests.tls import tls_before
 
 NOW = dt.datetime.now(dt.UTC)
 FAMILIES = {"travel_booking": "platform-ie", "border_crossing": "bpol-de"}
@@ -93,3 +96,21 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         name: value.replace(tzinfo=None) if isinstance(value, dt.datetime) else int(value) if value is True else value
         for name, value in row.items()
     }
+
+
+def test_the_store_is_reached_by_tls_where_its_authority_is_known(server: Server, tmp_path: Path) -> None:
+    with tls_before(server.port, tmp_path) as (port, ca):
+        settings = Settings(
+            clickhouse_url=f"https://127.0.0.1:{port}",
+            clickhouse_ca_location=ca,
+            clickhouse_user=FULL[0],
+            clickhouse_password=FULL[1],
+        )
+        client = module.connect(settings)
+        assert client.query("SELECT 1").result_rows == [(1,)]
+        client.close()
+        unknown = settings.model_copy(update={"clickhouse_ca_location": None})
+        with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+            module.connect(unknown)
+        with pytest.raises(MigrationError, match=rf"127\.0\.0\.1:{port} .*CERTIFICATE_VERIFY_FAILED"):
+            migrate_platform(unknown)

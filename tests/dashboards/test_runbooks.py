@@ -18,8 +18,8 @@ from schemas.settings import PACKAGE_ROOT
 from tests.dashboards.engine import Answer, EngineClient
 
 NAMES = (
-    *("backup-and-restore", "clickhouse-down", "clock-skew", "lag-growing", "quarantine-flood", "registry-down"),
-    *("rule-storm", "upgrade-and-rollback", "worker-crash-loop"),
+    *("backup-and-restore", "clickhouse-down", "clock-skew", "lag-growing", "partner-cannot-connect"),
+    *("quarantine-flood", "registry-down", "rule-storm", "upgrade-and-rollback", "worker-crash-loop"),
 )
 SECTIONS = ["What it means for watch officers", "Look", "Do", "Over when", "Never"]
 GUIDES = [*sorted(FOLDER.glob("*.md")), PACKAGE_ROOT / "deploy" / "SCALING.md", PACKAGE_ROOT / "README.md"]

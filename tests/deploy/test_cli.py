@@ -36,6 +36,7 @@ runner = CliRunner()
         ["doctor"],
         ["topics"],
         ["accounts", "add"],
+        ["partners", "grant"],
         ["migrate"],
     ],
 )

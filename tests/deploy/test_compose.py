@@ -19,7 +19,7 @@ from dashboards.grafana.build import PROVISIONING
 from dashboards.grafana.model import DATASOURCE
 from deploy.embedded.artifacts import pinned
 from deploy.embedded.services import kafka_properties
-from deploy.environment import COMPOSE_FILE, SECRETS, Wishes, environment
+from deploy.environment import COMPOSE_FILE, OF_A_CLUSTER, SECRETS, Wishes, environment
 from schemas.settings import PACKAGE_ROOT, Settings
 from tests.dashboards.engine import EngineClient
 from tests.deploy.compose import JOBS, OURS, VARIABLE, filled, raw, seconds, strings, version_of
@@ -53,7 +53,7 @@ def test_init_writes_every_variable_and_no_other() -> None:
     asked = {name for text in strings(FILE) for name in VARIABLE.findall(text)}
     written = set(environment(WISHES[1], {}))
     # Compose itself reads the profiles.
-    assert asked == written - {"COMPOSE_PROFILES"}
+    assert asked == written - {"COMPOSE_PROFILES", *OF_A_CLUSTER}
 
 
 def test_a_missing_variable_is_an_error_wherever_it_is_used() -> None:
@@ -64,7 +64,7 @@ def test_a_missing_variable_is_an_error_wherever_it_is_used() -> None:
 def test_no_password_is_in_the_file() -> None:
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|SECRET|TOKEN|KEY", key):
+            if re.search("PASSWORD|SECRET|TOKEN|KEY(?!STORE_TYPE)", key):
                 assert VARIABLE.fullmatch(value), f"{name}: {key} is written out"
     values = environment(WISHES[1], {})
     assert len({values[name] for name in SECRETS}) == len(SECRETS)
@@ -156,13 +156,25 @@ def test_three_brokers_keep_three_copies_and_all_know_each_other() -> None:
     assert environment(WISHES[3], {})["COMPOSE_PROFILES"] == "cluster"
 
 
-def test_partners_see_kafka_and_the_registry_only() -> None:
+def test_partners_see_kafka_and_the_gate_only() -> None:
     assert FILE["networks"]["platform"]["internal"] is True
     inside = {name for name, service in SERVICES.items() if "partners" in service["networks"]}
-    assert inside == {"kafka-1", "kafka-2", "kafka-3", "registry"}
+    assert inside == {"kafka-1", "kafka-2", "kafka-3", "gate"}
     for name, service in SERVICES.items():
         for port in service.get("ports", []):
             assert port.startswith("${PARTNER_ADDRESS" if name in inside else "127.0.0.1:")
+
+
+def test_partners_log_in_by_tls_and_ours_stay_on_a_network_without_a_way_out() -> None:
+    kafka = SERVICES["kafka-1"]["environment"]
+    protocols = dict(each.split(":") for each in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    assert protocols == {"PLATFORM": "PLAINTEXT", "PARTNERS": "SASL_SSL", "CONTROLLER": "PLAINTEXT"}
+    ports = dict(re.findall(r"([A-Z]+)://:(\d+)", kafka["KAFKA_LISTENERS"]))
+    for name, service in SERVICES.items():
+        if name.startswith("kafka-"):
+            assert [each.rpartition(":")[2] for each in service["ports"]] == [ports["PARTNERS"]]
+    assert kafka["KAFKA_SUPER_USERS"] == "User:ANONYMOUS"
+    assert kafka["KAFKA_AUTHORIZER_CLASS_NAME"].endswith(".StandardAuthorizer")
 
 
 def test_who_waits_for_whom() -> None:

@@ -137,11 +137,12 @@ def containers(stack: Stack, tmp_path: Path) -> dict[str, Container]:
             "/var/lib/tocsin": str(folder),
             "/etc/tocsin": str((COMPOSE_FILE.parent / values["CONFIG_FOLDER"]).resolve()),
             "127.0.0.1:8090": f"{address}:8090",
+            "127.0.0.1:8443": f"{address}:8443",
             '"127.0.0.1"': f'"{address}"',
             "0.0.0.0": address,
         }
         made[name] = Container(name, services[name], replaced, folder)
-    assert set(made) == {"migrate", *WORKERS, "desk"}
+    assert set(made) == {"migrate", *WORKERS, "desk", "gate"}
     return made
 
 

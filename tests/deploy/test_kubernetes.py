@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from deploy.embedded.artifacts import pinned
-from deploy.environment import COMPOSE_FILE
+from deploy.environment import COMPOSE_FILE, Wishes, environment
 from processors.app import TOPICS
 from schemas.alerts import SIGNALS_TOPIC
 from schemas.partners import load_partners
-from schemas.registry import topic_of
 from schemas.settings import Settings
+from streams.partner_access import Right, rights_of, user_of
 from tests.deploy.compose import raw
 
 Manifest = dict[str, Any]
@@ -26,7 +26,9 @@ ROOT = COMPOSE_FILE.parent / "kubernetes"
 COMPOSE = raw()["services"]
 WORKERS = ("ingest", "correlate", "lifecycle")
 OURS = (*WORKERS, "desk", "migrate")
-OF_OPERATORS = {"ScaledObject", "Kafka", "KafkaNodePool", "KafkaUser", "ClickHouseInstallation"}
+OF_OPERATORS = {
+    *("ScaledObject", "TriggerAuthentication", "Kafka", "KafkaNodePool", "KafkaUser", "ClickHouseInstallation"),
+}
 """Kinds that no schema of a package describes; their own tests are below."""
 
 
@@ -107,7 +109,7 @@ def test_every_process_of_the_compose_file_is_there_with_the_same_command() -> N
 def test_it_has_the_settings_of_the_compose_file(name: str) -> None:
     ours, theirs = given(name), COMPOSE[name]["environment"]
     fields = {f"TOCSIN_{field.upper()}" for field in Settings.model_fields}
-    assert set(ours) <= fields
+    assert {key.removesuffix("_FILE") for key in ours} - fields <= {"TOCSIN_ONCALL", "TOCSIN_PARTNERS"}
     # There is no Grafana in the base.
     assert set(theirs) - set(ours) <= {"TOCSIN_GRAFANA_URL", "TOCSIN_GRAFANA_DESK_TOKEN"}
     for key, value in theirs.items():
@@ -170,6 +172,8 @@ def test_workers_scale_by_the_lag_of_their_own_group() -> None:
         assert trigger["metadata"]["consumerGroup"] == group
         assert int(trigger["metadata"]["version"].split(".")[0]) <= int(pinned().kafka_version.split(".")[0])
         assert trigger["metadata"]["bootstrapServers"] == given(name)["TOCSIN_KAFKA_BOOTSTRAP"]
+        assert (trigger["metadata"]["tls"], trigger["metadata"]["sasl"]) == ("enable", "scram_sha512")
+        assert trigger["authenticationRef"]["name"] in of_kind("TriggerAuthentication", BASE)
         assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA takes texts only"
         assert spec["maxReplicaCount"] == int(given(name)["TOCSIN_TOPIC_PARTITIONS"])
     # Without a topic KEDA counts every topic of the group, which are the eleven of the events.
@@ -248,7 +252,13 @@ def test_kafkas_example_is_set_as_in_the_compose_file() -> None:
     listeners = {each["name"]: each for each in kafka["spec"]["kafka"]["listeners"]}
     assert listeners["partners"]["tls"] is True
     assert listeners["partners"]["authentication"] == {"type": "scram-sha-512"}
-    # The one that asks nobody is closed to all but these.
+    # The one that asks nobody is closed to all but the registry.
+    open_to_all = [name for name, each in listeners.items() if "authentication" not in each]
+    assert open_to_all == ["registry"]
+    assert listeners["registry"]["networkPolicyPeers"] == [
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "registry"}}}
+    ]
+    assert listeners["platform"]["tls"] is True
     assert listeners["platform"]["networkPolicyPeers"]
     host, port = given("ingest")["TOCSIN_KAFKA_BOOTSTRAP"].split(":")
     assert host.startswith(f"{kafka['metadata']['name']}-kafka-bootstrap.{kafka['metadata']['namespace']}.")
@@ -262,22 +272,62 @@ def test_kafkas_example_is_set_as_in_the_compose_file() -> None:
 def test_each_partner_may_write_its_own_families_and_nothing_else() -> None:
     users = of_kind("KafkaUser", EXAMPLES)
     partners = {partner.id: partner for partner in load_partners(Settings().partners_file)}
-    assert set(users) == set(partners)
-    for name, user in users.items():
-        spec = user["spec"]
+    assert set(users) == {*partners, given("ingest")["TOCSIN_KAFKA_SASL_USERNAME"]}
+    for name, partner in partners.items():
+        spec = users[name]["spec"]
+        assert user_of(partner) == name
         assert spec["authentication"] == {"type": "scram-sha-512"}
-        assert {rule["resource"]["name"] for rule in spec["authorization"]["acls"]} == {
-            topic_of(family) for family in partners[name].families
-        }
-        for rule in spec["authorization"]["acls"]:
-            assert rule["resource"]["patternType"] == "literal"
-            assert set(rule["operations"]) == {"Write", "Describe"}
+        # The same as 'tocsin partners grant' gives.
+        assert [
+            Right(resource["type"].title(), resource["name"], resource["patternType"].title(), operation)
+            for rule in spec["authorization"]["acls"]
+            for resource in [rule["resource"]]
+            for operation in rule["operations"]
+        ] == list(rights_of(partner))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_log_in_to_kafka_with_a_secret_in_a_file(name: str) -> None:
+    kafka = of_kind("Kafka", EXAMPLES)["tocsin"]["spec"]["kafka"]
+    settings = given(name)
+    user = settings["TOCSIN_KAFKA_SASL_USERNAME"]
+    assert settings["TOCSIN_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert user in kafka["authorization"]["superUsers"]
+    (volume,) = [each["projected"]["sources"] for each in PODS[name]["volumes"] if each["name"] == "people"]
+    files = {
+        f"/etc/tocsin/{item['path']}": (source["secret"]["name"], item["key"])
+        for source in volume
+        for item in source.get("secret", {}).get("items", [])
+    }
+    password = files[settings["TOCSIN_KAFKA_SASL_PASSWORD_FILE"]]
+    spec = of_kind("KafkaUser", EXAMPLES)[user]["spec"]["authentication"]
+    assert password == tuple(spec["password"]["valueFrom"]["secretKeyRef"].values())
+    (auth,) = of_kind("TriggerAuthentication", BASE).values()
+    assert {each["parameter"]: (each["name"], each["key"]) for each in auth["spec"]["secretTargetRef"]} == {
+        "password": password,
+        "ca": files[settings["TOCSIN_KAFKA_SSL_CA_LOCATION"]],
+    }
+    assert auth["spec"]["env"] == [{"parameter": "username", "name": "TOCSIN_KAFKA_SASL_USERNAME"}]
+    assert password[1] in environment(Wishes(1, 1, "127.0.0.1", "."), {})
 
 
 def test_the_registrys_example_is_the_compose_files() -> None:
     (registry,) = of_kind("Deployment", EXAMPLES)["registry"]["spec"]["template"]["spec"]["containers"]
     assert registry["image"] == COMPOSE["registry"]["image"]
     assert {each["name"] for each in registry["env"]} == set(COMPOSE["registry"]["environment"])
+
+
+def test_the_gates_example_is_the_compose_files_with_its_secrets_in_files() -> None:
+    pod = of_kind("Deployment", EXAMPLES)["gate"]["spec"]["template"]["spec"]
+    (own,) = pod["containers"]
+    assert (own["image"], own["command"]) == (COMPOSE["gate"]["image"], COMPOSE["gate"]["command"])
+    settings = {each["name"]: each["value"] for each in own["env"]}
+    assert {name.removesuffix("_FILE") for name in settings} == set(COMPOSE["gate"]["environment"])
+    named = {value for name, value in settings.items() if name.endswith("_FILE")}
+    assert named == {"/etc/gate/password", "/etc/gate/tls.key", "/etc/gate/tls.crt"}
+    assert {each["mountPath"] for each in own["volumeMounts"]} == {"/tmp", "/etc/gate"}
+    registry = of_kind("Service", EXAMPLES)["registry"]["metadata"]
+    assert f"//{registry['name']}.{registry['namespace']}.svc:" in settings["TOCSIN_REGISTRY_URL"]
 
 
 def test_clickhouses_example_has_the_users_of_the_compose_file() -> None:

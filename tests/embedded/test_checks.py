@@ -15,6 +15,7 @@ from deploy.embedded.cache import Cache
 from deploy.embedded.doctor import Finding, Level, examine
 from deploy.embedded.errors import PlatformError
 from deploy.embedded.ports import Ports, is_free
+from schemas.settings import Settings
 from tests.embedded.repository import Repository
 
 
@@ -71,7 +72,9 @@ class Group:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.check = CommittedProgress("nowhere:1", "g", ["t"], stall_s=45, clock=lambda: self.now)
+        self.check = CommittedProgress(
+            Settings(kafka_bootstrap="nowhere:1"), "g", ["t"], stall_s=45, clock=lambda: self.now
+        )
 
     def at(self, seconds: float, **offsets: tuple[int, int]) -> bool | str:
         self.now = seconds

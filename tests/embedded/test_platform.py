@@ -110,7 +110,7 @@ def consume(settings: Settings, topic: str, count: int) -> list[bytes | None]:
 
 
 def create_topic(settings: Settings, name: str, partitions: int = 1, **config: str) -> None:
-    client = admin(settings.kafka_bootstrap)
+    client = admin(settings)
     client.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(10)
     assert within(5, lambda: name in client.list_topics(timeout=5).topics)
 
@@ -122,7 +122,7 @@ def test_kafka_carries_small_and_large_messages(stack: Stack) -> None:
 
 
 def test_kafka_makes_no_topic_by_itself(stack: Stack) -> None:
-    client = admin(stack.settings.kafka_bootstrap)
+    client = admin(stack.settings)
     assert client.list_topics("mistyped", timeout=5).topics["mistyped"].error is not None
     assert "mistyped" not in client.list_topics(timeout=5).topics
 
@@ -174,7 +174,7 @@ def test_memory_is_about_a_gigabyte(stack: Stack) -> None:
 def test_committed_progress_tells_a_stalled_group_from_a_busy_and_an_idle_one(stack: Stack) -> None:
     settings, now = stack.settings, [0.0]
     create_topic(settings, "watched", partitions=2)
-    check = CommittedProgress(settings.kafka_bootstrap, "workers", ["watched", "no-such"], 45, clock=lambda: now[0])
+    check = CommittedProgress(settings, "workers", ["watched", "no-such"], 45, clock=lambda: now[0])
     assert check() is True, "nothing to do"
     produce(settings, "watched", [b"x"] * 10)
     assert check() is True

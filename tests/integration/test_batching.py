@@ -47,7 +47,7 @@ def seen(lines: Path) -> list[dict[str, Any]]:
 
 def committed(stack: Stack, group: str, topic: str) -> int:
     """Offset that the group resumes at; 0 without a commit."""
-    return CommittedProgress(stack.settings.kafka_bootstrap, group, [topic]).read()[topic, 0][0]
+    return CommittedProgress(stack.settings, group, [topic]).read()[topic, 0][0]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_a_worker_joins_and_leaves(stack: Stack) -> None:
             for start in range(0, len(records), SLICE):
                 if start > len(records) * 0.8:
                     changed.wait(90)
-                produce_encoded(stack.settings.kafka_bootstrap, records[start : start + SLICE])
+                produce_encoded(stack.settings, records[start : start + SLICE])
                 sent.extend(records[start : start + SLICE])
                 # Slowly at first: how long a worker takes to start depends on what else the machine does.
                 if joined.wait(1.0):

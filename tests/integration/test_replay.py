@@ -18,7 +18,7 @@ RUN = "replayed"
 
 def test_the_records_of_an_alert_make_it_fire_again(stack: Stack) -> None:
     records = encode_scenarios(RUN, stack.schema_ids, dt.datetime.now(dt.UTC))
-    produce_encoded(stack.settings.kafka_bootstrap, records)
+    produce_encoded(stack.settings, records)
     wanted = list(expected(RUN))
 
     def fired() -> list[dict[str, Any]]:

@@ -110,9 +110,9 @@ def test_topics_of_an_older_installation_are_refused_in_a_sentence(monkeypatch: 
     metadata = ClusterMetadata()
     metadata.topics = {name: SimpleNamespace(partitions=parts) for name, parts in (("a.v1", [0, 1]), ("b.v1", [0]))}
     monkeypatch.setattr("streams.topics.AdminClient", lambda _: SimpleNamespace(list_topics=lambda timeout: metadata))
-    refuse_partitions("broker:9092", ["b.v1", "missing.v1"])
+    refuse_partitions(Settings(kafka_bootstrap="broker:9092"), ["b.v1", "missing.v1"])
     with pytest.raises(TopicError, match=r"a\.v1 on broker:9092 has 2 partitions.*delete.*tocsin up"):
-        refuse_partitions("broker:9092", ["a.v1", "b.v1"])
+        refuse_partitions(Settings(kafka_bootstrap="broker:9092"), ["a.v1", "b.v1"])
 
 
 def test_the_state_is_compacted_within_the_hour() -> None:

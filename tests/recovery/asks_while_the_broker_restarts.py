@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from deploy.embedded.platform import Platform
+from schemas.settings import Settings
 from streams.progress import CommittedProgress
 from streams.topics import TopicSpec, ensure_topics
 
@@ -22,9 +23,9 @@ def main() -> None:
     stop = threading.Event()
     answers = [0] * ASKING
 
-    def ask(number: int, bootstrap: str) -> None:
+    def ask(number: int, settings: Settings) -> None:
         while not stop.is_set():
-            check = CommittedProgress(bootstrap, "tests-group", ["tests.v1"])
+            check = CommittedProgress(settings, "tests-group", ["tests.v1"])
             try:
                 check.read()
                 answers[number] += 1
@@ -34,10 +35,7 @@ def main() -> None:
     with Platform(Path(sys.argv[1]), infrastructure=("kafka",)) as platform:
         settings = platform.start()
         ensure_topics(settings, [TopicSpec("tests.v1", 4, {})])
-        threads = [
-            threading.Thread(target=ask, args=(number, settings.kafka_bootstrap), daemon=True)
-            for number in range(ASKING)
-        ]
+        threads = [threading.Thread(target=ask, args=(number, settings), daemon=True) for number in range(ASKING)]
         for thread in threads:
             thread.start()
         for _ in range(RESTARTS):

@@ -83,8 +83,8 @@ def used(stack: Stack, until: dt.datetime) -> set[str]:
         registry.delete_subject("gone-value", permanent=permanent)
     later = registry.register_schema(f"{TOPIC}-value", Schema(json.dumps(newer()), "AVRO"))
     assert later > max(stack.schema_ids.values()) + 1, "an id that no subject has lies before it"
-    produce_encoded(stack.settings.kafka_bootstrap, encode_scenarios(BEFORE, stack.schema_ids, until))
-    produce_encoded(stack.settings.kafka_bootstrap, encode_scenarios(ACROSS, stack.schema_ids, until)[::2])
+    produce_encoded(stack.settings, encode_scenarios(BEFORE, stack.schema_ids, until))
+    produce_encoded(stack.settings, encode_scenarios(ACROSS, stack.schema_ids, until)[::2])
     content = event("newer", text="In the contract of next month.")
     content["header"]["desk"] = "night"
     by_newer = encode(later, fastavro.parse_schema(newer()), {**content, "shift": None, "calls": 2})
@@ -96,7 +96,7 @@ def used(stack: Stack, until: dt.datetime) -> set[str]:
     assert said(stack, "accounts", "add", "mira", "--role", "watch_officer")[0] == 0
     # As retention would: the partition begins where its first records are gone.
     end = stack.ends(TOPIC)[0]
-    asking = admin(stack.settings.kafka_bootstrap)
+    asking = admin(stack.settings)
     for future in asking.delete_records([TopicPartition(TOPIC, 0, end - 1)]).values():
         future.result(30)
     return {alert["alert_id"] for alert in stack.alerts()}
@@ -145,8 +145,8 @@ def test_backup_wipe_restore(tmp_path: Path) -> None:
             stack.platform.add_parts(worker_parts(stack.settings))
             assert quiet(stack) == before, "workers go on and nothing is made twice"
             assert messages(receiver, alert_ids) == told, "nobody is told again"
-            produce_encoded(stack.settings.kafka_bootstrap, encode_scenarios(ACROSS, stack.schema_ids, until)[1::2])
-            produce_encoded(stack.settings.kafka_bootstrap, last_of_all(stack.schema_ids, until))
+            produce_encoded(stack.settings, encode_scenarios(ACROSS, stack.schema_ids, until)[1::2])
+            produce_encoded(stack.settings, last_of_all(stack.schema_ids, until))
             wanted = [*expected(BEFORE), *expected(ACROSS)]
 
             def missing() -> list[Any]:

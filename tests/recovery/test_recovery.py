@@ -86,7 +86,7 @@ def slices(records: list[EncodedRecord]) -> Iterator[list[EncodedRecord]]:
 
 
 def signals_lag(settings: Settings) -> int:
-    progress = CommittedProgress(settings.kafka_bootstrap, settings.correlate_group, ["signals.v1"])
+    progress = CommittedProgress(settings, settings.correlate_group, ["signals.v1"])
     return sum(end - committed for committed, end in progress.read().values())
 
 
@@ -110,7 +110,7 @@ def result(stack: Stack, until: dt.datetime) -> Result:
         }
 
     stack.wait_ingested(DONE_S)
-    produce_encoded(stack.settings.kafka_bootstrap, last_of_all(stack.schema_ids, until))
+    produce_encoded(stack.settings, last_of_all(stack.schema_ids, until))
     stack.wait_ingested(DONE_S)
     stack.wait_until(lambda: signals_lag(stack.settings) < 20, DONE_S, "every signal correlated")
     before = alerts()
@@ -147,7 +147,7 @@ def undisturbed(
     with running_stack(folder, rules_path=rules) as stack:
         assert stack.schema_ids == schema_ids, "the same bytes do not mean the same in both registries"
         for part in slices(records):
-            produce_encoded(stack.settings.kafka_bootstrap, part)
+            produce_encoded(stack.settings, part)
         account.say(f"undisturbed: {len(records):,} records published")
         found = result(stack, until)
         account.say(f"undisturbed: {found.stored:,} events stored, {len(found.alerts)} alerts")
@@ -166,7 +166,7 @@ class Disturber:
 
     def publish(self) -> None:
         part = next(self._slices)
-        produce_encoded(self._stack.settings.kafka_bootstrap, part)
+        produce_encoded(self._stack.settings, part)
         self._published += len(part)
         self._account.say(f"{len(part):,} records published")
 

@@ -36,10 +36,10 @@ class Worker:
 def worker(stack: Stack) -> Worker:
     ensure_topics(stack.settings, [TopicSpec(TOPIC, 2, {})])
     stack.produce(TOPIC, b"never committed", partition=0)
-    bootstrap = stack.settings.kafka_bootstrap
+    settings = stack.settings
     made = Worker(
         Health(
-            lambda mine: CommittedProgress(bootstrap, "tests-health", [TOPIC], STALL_S, mine=mine), lambda: made.away
+            lambda mine: CommittedProgress(settings, "tests-health", [TOPIC], STALL_S, mine=mine), lambda: made.away
         ),
         CollectorRegistry(),
     )

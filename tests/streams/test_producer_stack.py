@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from deploy.publish_cli import publish
 from schemas.contract_check import check_registry
+from schemas.partners import load_partners
 from schemas.registry import FAMILIES, Registry, register_all, subject_of, topic_of
 from schemas.settings import Settings
 from schemas.wire import unframe
 from streams.async_producer import AsyncPartnerProducer
+from streams.partner_access import PartnerAccess, PartnerAccessError
 from streams.producer import PartnerProducer
 from streams.topics import MIB, TopicSpec, ensure_topics, topic_specs
 
@@ -53,7 +55,7 @@ def since(settings: Settings, topic: str, begin: dict[int, int], count: int) -> 
 def test_registration_is_idempotent_and_found_by_id(stack: Any) -> None:
     ids = register_all(stack.settings)
     assert register_all(stack.settings) == ids
-    with Registry(stack.settings.registry_url) as registry:
+    with Registry.of(stack.settings) as registry:
         for family in FAMILIES:
             assert registry.lookup(family) == ids[family]
             assert subject_of(family) in registry.fetch(ids[family]).subjects
@@ -112,3 +114,8 @@ def test_publish_command_sends_the_ged_sample(stack: Any, tmp_path: Path, monkey
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert (report["read"], report["delivered"], report["refused"]) == (1000, 1000, 0)
+
+
+def test_a_broker_that_checks_nobodys_rights_is_told_what_it_lacks(stack: Any) -> None:
+    with pytest.raises(PartnerAccessError, match=r"checks nobody's rights: set authorizer\.class\.name="):
+        PartnerAccess(stack.settings).grant(load_partners(stack.settings.partners_file).get("fiu-nl"))
