@@ -58,6 +58,7 @@ def check(
         bool, typer.Option("--expect-rows", help="A query without rows is an error, but where the demo has none.")
     ] = False,
     hours: Annotated[float | None, typer.Option(min=0.1, help="Time range; else each dashboard's own.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Print so many of the first rows that each query shows.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print outcomes as JSON.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the running platform (.tocsin).")] = None,
 ) -> None:
@@ -80,11 +81,12 @@ def check(
         values={"exercise": "all"},
         span=timedelta(hours=hours) if hours else None,
         expect_rows=expect_rows,
+        keep=rows,
     )
     if as_json:
-        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, default=str))
     else:
-        Console().print(_table(outcomes))
+        Console().print(*map(_shown, filter(lambda each: each.shown, outcomes)), _table(outcomes), sep="\n")
     if any(outcome.errors for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -214,6 +216,14 @@ def _times(figures: list[dict[str, Any]]) -> Table:
         shares = (str(each["ms"].get(name, "")) for name in ("p50", "p95", "p100"))
         problems = ", ".join(f"{count} {problem}" for problem, count in each["problems"].items())
         table.add_row(escape(each["page"]), str(each["asked"]), *shares, escape(problems))
+    return table
+
+
+def _shown(outcome: grafana_check.Outcome) -> Table:
+    more = outcome.rows - len(outcome.shown)
+    table = Table(*map(escape, outcome.columns), title=escape(outcome.where), caption=f"{more} more" if more else None)
+    for row in outcome.shown:
+        table.add_row(*(escape(str(value)) for value in row))
     return table
 
 

@@ -136,7 +136,7 @@ FROM
   WHERE {IS_IT}
 )
 WHERE words != ''""",
-        (Column("what", "", width=180), Column("words", "")),
+        (Column("what", "What", width=180), Column("words", "In words")),
         width=24,
         height=9,
         no_value=_UNKNOWN,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from dashboards.grafana.common import TIME_UNIT, Column, geo_map, node_graph, override, steps, table, time_series
+from dashboards.grafana.common import TIME_UNIT, Column, node_graph, override, steps, table, time_series
+from dashboards.grafana.maps import geo_map
 from dashboards.grafana.model import Panel
 from dashboards.palette import LEVEL_COLOURS, TLP_COLOURS, TLP_LABELS
 
@@ -74,8 +75,8 @@ def _map() -> Panel:
         "Outlines come from Grafana's own files, no map server is asked.",
         f"""
 SELECT
-  assumeNotNull(lat) AS lat,
-  assumeNotNull(lon) AS lon,
+  assumeNotNull(alert_evidence.lat) AS lat,
+  assumeNotNull(alert_evidence.lon) AS lon,
   toInt64(row_number() OVER (ORDER BY occurred_at, event_id)) AS number,
   occurred_at,
   CAST(partner, 'String') AS partner,
@@ -83,7 +84,8 @@ SELECT
   summary
 FROM alert_evidence FINAL
 WHERE {IS_IT}
-  AND isNotNull(lat) AND isNotNull(lon)
+  AND isNotNull(alert_evidence.lat)
+  AND isNotNull(alert_evidence.lon)
 ORDER BY occurred_at
 LIMIT 500""",
         colour_by="number",

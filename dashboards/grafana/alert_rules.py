@@ -170,11 +170,6 @@ HAVING count() > 0""",
 )
 
 
-def queries() -> list[tuple[str, str]]:
-    """Where each query stands, and its SQL before expansion; all are tables of texts and one number."""
-    return [(f"alert rule '{rule.title}'", rule.sql.strip()) for rule in RULES]
-
-
 def _data(rule: Rule) -> list[Json]:
     seconds = {"relativeTimeRange": {"from": rule.window_s, "to": 0}}
     condition = {"type": "query", "evaluator": {"type": "gt", "params": [rule.above]}}

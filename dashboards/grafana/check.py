@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 from dashboards.grafana import alert_rules, needs
 from dashboards.grafana.build import boards
-from dashboards.grafana.macros import EVERYTHING, Values, Window, expand
+from dashboards.grafana.macros import EVERYTHING, Plugin, Values, Window, expand
 from dashboards.grafana.model import Dashboard, Panel, Target, Variable
 
 READABLE_TYPE: Final = re.compile(
@@ -23,8 +24,6 @@ READABLE_TYPE: Final = re.compile(
 )
 POINTS: Final = 500
 """Buckets that a time series gets where the panel sets no smallest one: about what a wide panel asks for."""
-ALERT_SPAN: Final = timedelta(days=1)
-"""As far back as any alert rule looks."""
 _INTERVAL: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -50,25 +49,27 @@ class Client(Protocol):
 class Query:
     """One query: where it stands, its SQL before expansion, and the panel and target that it is of, if any.
 
-    ``alert``: an alert rule asks it, and all is well when it has no rows.
+    ``span``: an alert rule asks it of so much time, and all is well when it has no rows.
     """
 
     where: str
     sql: str
     panel: Panel | None = None
     target: Target | None = None
-    alert: bool = False
+    span: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one query; ``columns`` maps name to ClickHouse type, ``errors`` is empty when it would show."""
+    """What came of one query; ``columns`` maps name to ClickHouse type, ``shown`` are the first of its rows, as many as
+    were to be kept, ``errors`` is empty when it would show."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     took_ms: float = 0.0
     errors: tuple[str, ...] = ()
+    shown: tuple[tuple[Any, ...], ...] = ()
 
 
 def panel_queries(board: Dashboard) -> Iterator[Query]:
@@ -81,7 +82,10 @@ def panel_queries(board: Dashboard) -> Iterator[Query]:
 
 def alert_queries() -> list[Query]:
     """The alert rules' queries."""
-    return [Query(where, sql, alert=True) for where, sql in alert_rules.queries()]
+    return [
+        Query(f"alert rule '{rule.title}'", rule.sql, span=timedelta(seconds=rule.window_s))
+        for rule in alert_rules.RULES
+    ]
 
 
 def variable_query(board: Dashboard, variable: Variable) -> Query:
@@ -100,11 +104,20 @@ def bucket(span: timedelta, panel: Panel | None) -> timedelta:
     return max(smallest, timedelta(seconds=int(span.total_seconds()) // POINTS))
 
 
-def run(client: Client, query: Query, window: Window, values: Values, *, expect_rows: bool = False) -> Outcome:
-    """Run one query; every failure is in the outcome, none is raised."""
+def run(
+    client: Client,
+    query: Query,
+    window: Window,
+    values: Values,
+    *,
+    expect_rows: bool = False,
+    plugin: Plugin = 4,
+    keep: int = 0,
+) -> Outcome:
+    """Run one query and keep so many of its rows; every failure is in the outcome, none is raised."""
     began = time.perf_counter()
     try:
-        sql = expand(query.sql, window, values)
+        sql = expand(query.sql, window, values, plugin)
         result = client.query(sql)
         took_ms = (time.perf_counter() - began) * 1000
         columns = _columns(result)
@@ -122,12 +135,14 @@ def run(client: Client, query: Query, window: Window, values: Values, *, expect_
     if query.panel and query.target:
         errors += needs.missing(query.panel, query.target, columns)
         errors += needs.out_of_order(query.target, columns, rows)
-    if query.alert:
+        errors += needs.nowhere(query.panel, columns, rows)
+    if query.span:
         errors += needs.missing_in_alert(columns)
-    may_be_empty = query.alert or bool(query.panel and query.panel.empty_in_demo)
+    may_be_empty = bool(query.span) or bool(query.panel and query.panel.empty_in_demo)
     if expect_rows and not rows and not may_be_empty:
         errors.append("no rows, though the demo has some for it")
-    return Outcome(query.where, columns, len(rows), round(took_ms, 1), tuple(errors))
+    shown = tuple(tuple(row) for row in rows[:keep])
+    return Outcome(query.where, columns, len(rows), round(took_ms, 1), tuple(errors), shown)
 
 
 def _columns(result: Result) -> dict[str, str]:
@@ -164,13 +179,16 @@ def check(
     values: Mapping[str, str | list[str]] | None = None,
     span: timedelta | None = None,
     expect_rows: bool = False,
+    plugin: Plugin = 4,
+    keep: int = 0,
 ) -> list[Outcome]:
     """Run all queries over the time that ends at ``now`` (aware): ``span``, or each dashboard's own. The alert rules'
     are among them unless ``among`` says which dashboards.
 
     ``values`` replaces what variables are when a dashboard opens, for example ``{"partner": ["bpol-de"],
     "exercise": "all"}``. With ``expect_rows`` a query without rows is an error, unless its panel says why the demo
-    leaves it empty. Never raises for a query that fails.
+    leaves it empty. ``plugin`` is the version whose macros are expanded, ``keep`` how many rows of each query the
+    outcomes have. Never raises for a query that fails.
     """
     found: list[Outcome] = []
     for board in boards() if among is None else among:
@@ -178,11 +196,13 @@ def check(
         window = Window(now.astimezone(UTC) - length, now.astimezone(UTC), bucket(length, None))
         opening, asked = opening_values(client, board, window)
         chosen = opening | {name: value for name, value in (values or {}).items() if name in opening}
-        found += [run(client, query, window, chosen, expect_rows=expect_rows) for query in asked]
+        ask = partial(run, client, expect_rows=expect_rows, plugin=plugin, keep=keep)
+        found += [ask(query, window, chosen) for query in asked]
         for query in panel_queries(board):
             each = Window(window.start, window.end, bucket(length, query.panel))
-            found.append(run(client, query, each, chosen, expect_rows=expect_rows))
+            found.append(ask(query, each, chosen))
     if among is None:
-        window = Window(now.astimezone(UTC) - ALERT_SPAN, now.astimezone(UTC))
-        found += [run(client, query, window, {}) for query in alert_queries()]
+        for query in alert_queries():
+            window = Window(now.astimezone(UTC) - (query.span or timedelta()), now.astimezone(UTC))
+            found.append(run(client, query, window, {}, plugin=plugin, keep=keep))
     return found

@@ -9,13 +9,11 @@ from typing import Any, Final
 from dashboards.grafana.model import Json, Panel, Target
 from dashboards.palette import LEVEL_COLOURS, LEVELS, level_rank
 
-# Grafana's default base map loads tiles from the internet. One transparent pixel as the tile keeps the map inside
-# the house; the outlines under the markers come from the file that Grafana ships.
-EMPTY_TILE: Final = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-OUTLINES: Final = "public/maps/countries.geojson"
-
 ALERT_DETAIL: Final = "tocsin-alert-detail"
 """uid of the dashboard to which alerts link."""
+
+NEUTRAL: Final = LEVEL_COLOURS["informational"]
+"""Behind a number that is neither good nor bad."""
 
 LEGEND: Final[Json] = {
     "calcs": ["lastNotNull", "max"],
@@ -32,6 +30,8 @@ SERIES_DEFAULTS: Final[Json] = {
     "showPoints": "auto",
     "spanNulls": False,
     "stacking": {"mode": "none", "group": "A"},
+    # An axis begins at zero, but where a clock that is ahead makes a delay negative.
+    "axisSoftMin": 0,
 }
 BARS: Final[Json] = {
     "drawStyle": "bars",
@@ -129,7 +129,7 @@ def time_series(
     numeric column is a series.
     """
     custom = SERIES_DEFAULTS | (BARS if bars else {})
-    defaults: Json = {"custom": custom, "min": 0, "color": {"mode": "palette-classic"}}
+    defaults: Json = {"custom": custom, "color": {"mode": "palette-classic"}}
     if label:
         defaults["displayName"] = f"${{__field.labels.{label}}}"
     if thresholds:
@@ -162,11 +162,14 @@ def stat(
     orientation: str = "vertical",
     thresholds: Json | None = None,
     overrides: tuple[Json, ...] = (),
-    defaults: Json | None = None,
+    no_value: str = "–",
     **more: Any,
 ) -> Panel:
-    """One tile for each column of the query's one row."""
-    coloured = {"thresholds": thresholds, "color": {"mode": "thresholds"}} if thresholds else {}
+    """One tile for each column of the query's one row; ``no_value`` is what a tile says without a value."""
+    # Grafana's own thresholds would colour every number above 80 red.
+    coloured = {"color": fixed_colour(NEUTRAL)}
+    if thresholds:
+        coloured = {"thresholds": thresholds, "color": {"mode": "thresholds"}}
     return Panel(
         kind="stat",
         title=title,
@@ -183,8 +186,9 @@ def stat(
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "textMode": "value_and_name",
         },
-        defaults={"decimals": 0} | coloured | (defaults or {}),
+        defaults={"decimals": 0} | coloured,
         overrides=overrides,
+        no_value=no_value,
         **more,
     )
 
@@ -195,7 +199,7 @@ TIME_UNIT: Final = "dateTimeAsIso"
 @dataclass(frozen=True, slots=True)
 class Column:
     """How a table shows a column of its query. ``colours`` maps texts to colours and ``texts`` to other wordings;
-    ``thresholds`` colours numbers, behind the value."""
+    ``thresholds`` colours numbers, behind the value; ``missing`` is what a cell without a value says."""
 
     name: str
     title: str
@@ -204,6 +208,7 @@ class Column:
     colours: Mapping[str, str] | None = None
     texts: Mapping[str, str] | None = None
     thresholds: Json | None = None
+    missing: str = ""
     links: tuple[Json, ...] = ()
 
     def json(self) -> Json:
@@ -213,16 +218,22 @@ class Column:
             found["custom__width"] = self.width
         if self.unit:
             found["unit"] = self.unit
-        # Grafana 9.4 reads displayMode, later versions cellOptions.
+        # Grafana reads cellOptions from 9.4 on. It makes cellOptions of displayMode, which versions before know: both
+        # have to say the same, and "color-background" would be a gradient.
         if self.colours:
             found["mappings"] = value_colours(self.colours, self.texts)
+            # A text without a colour of its own would take that of Grafana's own lowest threshold, green.
+            found |= {"thresholds": steps("text"), "color": {"mode": "thresholds"}}
             found |= {"custom__cellOptions": {"type": "color-text"}, "custom__displayMode": "color-text"}
         if self.thresholds:
             found |= {"thresholds": self.thresholds, "color": {"mode": "thresholds"}}
             found |= {
                 "custom__cellOptions": {"type": "color-background", "mode": "basic"},
-                "custom__displayMode": "color-background",
+                "custom__displayMode": "color-background-solid",
             }
+        if self.missing:
+            special = {"match": "null", "result": {"text": self.missing, "color": "transparent", "index": 0}}
+            found["mappings"] = [{"type": "special", "options": special}]
         if self.links:
             found["links"] = [*self.links]
         return override(self.name, **found)
@@ -248,7 +259,7 @@ def table(
         height=height,
         targets=(Target(sql),),
         unit=unit,
-        options={"showHeader": True, "cellHeight": "sm", "footer": {"show": False}},
+        options={"showHeader": True},
         defaults={"custom": {"align": "left", "filterable": True, "inspect": False}},
         overrides=tuple(column.json() for column in columns),
         **more,
@@ -298,69 +309,6 @@ def bar_chart(
     )
 
 
-def geo_map(
-    title: str,
-    description: str,
-    sql: str,
-    *,
-    colour_by: str,
-    thresholds: Json,
-    width: int,
-    height: int,
-    overrides: tuple[Json, ...] = (),
-    size_by: str | None = None,
-    colour_mode: str = "thresholds",
-    unit: str = "none",
-    **more: Any,
-) -> Panel:
-    """Markers over the outlines of countries; the query has ``lat`` and ``lon`` in degrees, and ``colour_by``.
-
-    No map server is asked: the base map is one transparent pixel and the outlines are a file that Grafana 9.4 and
-    later ship.
-    """
-    size: Json = {"fixed": 7, "min": 5, "max": 16} | ({"field": size_by} if size_by else {})
-    marker = {
-        "opacity": 0.8,
-        "size": size,
-        "symbol": {"fixed": "img/icons/marker/circle.svg", "mode": "fixed"},
-        "color": {"field": colour_by, "fixed": LEVEL_COLOURS["informational"]},
-    }
-    outline_style = {"color": {"fixed": "#6b7785"}, "opacity": 0.15, "lineWidth": 1}
-    return Panel(
-        kind="geomap",
-        title=title,
-        description=description,
-        width=width,
-        height=height,
-        targets=(Target(sql),),
-        unit=unit,
-        options={
-            "basemap": {"name": "No tiles", "type": "xyz", "config": {"url": EMPTY_TILE, "attribution": ""}},
-            "controls": {"mouseWheelZoom": False, "showAttribution": False, "showZoom": True},
-            "layers": [
-                {
-                    "name": "Countries",
-                    "type": "geojson",
-                    "tooltip": False,
-                    "config": {"src": OUTLINES, "rules": [], "style": outline_style},
-                },
-                {
-                    "name": title,
-                    "type": "markers",
-                    "tooltip": True,
-                    "location": {"mode": "coords", "latitude": "lat", "longitude": "lon"},
-                    "config": {"showLegend": False, "style": marker},
-                },
-            ],
-            "tooltip": {"mode": "details"},
-            "view": {"id": "coords", "lat": 35, "lon": 15, "zoom": 2.2, "allLayers": True},
-        },
-        defaults={"color": {"mode": colour_mode}, "thresholds": thresholds},
-        overrides=overrides,
-        **more,
-    )
-
-
 def node_graph(title: str, description: str, nodes: str, edges: str, *, width: int, height: int, **more: Any) -> Panel:
     """Circles and lines: ``nodes`` has id, title, subtitle, mainstat and color, ``edges`` id, source, target and
     mainstat. Every source and target must be a node, or the panel shows an error."""
@@ -374,12 +322,4 @@ def node_graph(title: str, description: str, nodes: str, edges: str, *, width: i
         unit="none",
         options={"nodes": {}, "edges": {}},
         **more,
-    )
-
-
-def level_thresholds() -> Json:
-    """Colours of the numbers that ``level_number`` gives."""
-    ranked = sorted(LEVELS, key=level_rank)
-    return steps(
-        LEVEL_COLOURS["informational"], *((float(level_rank(level)), LEVEL_COLOURS[level]) for level in ranked)
     )

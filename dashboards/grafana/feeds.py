@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from dashboards.grafana.common import Column, bar_chart, override, row, steps, table, time_series
-from dashboards.grafana.measured import percentiles
+from dashboards.grafana.measured import gauge, percentiles
 from dashboards.grafana.model import Dashboard, Panel, Target
 from dashboards.grafana.variables import (
     EVENT_FILTERS,
@@ -70,6 +70,7 @@ def dashboard() -> Dashboard:
             ),
             _way(),
             _late_events(),
+            _lag(),
             row("Refused, and versions"),
             _refused(),
             _refused_by_feed(),
@@ -91,7 +92,7 @@ GROUP BY time, {column}
 ORDER BY time, {column}""",
         width=12,
         height=9,
-        unit="eps",
+        unit="suffix:events/s",
         label=column,
         interval="1m",
     )
@@ -135,7 +136,7 @@ ORDER BY time, partner"""
             "showValue": "never",
             "alignValue": "left",
             "rowHeight": 0.8,
-            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom"},
+            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
             "tooltip": {"mode": "single", "sort": "none"},
         },
         defaults={
@@ -186,7 +187,7 @@ ORDER BY age DESC""",
                 thresholds=steps(_FINE, (300, LEVEL_COLOURS["medium"]), (1800, LEVEL_COLOURS["critical"])),
             ),
             Column("last_event_at", "Last event (UTC)", unit="dateTimeAsIso"),
-            Column("stored", "Stored in 24 h", unit="short"),
+            Column("stored", "Stored in 24 h", unit="locale"),
         ),
         width=12,
         height=9,
@@ -228,7 +229,7 @@ ORDER BY stored_p99 DESC""",
             Column("stored_p50", "To storage, median"),
             Column("stored_p99", "To storage, p99", thresholds=slow),
         ),
-        width=16,
+        width=24,
         height=8,
         unit="ms",
     )
@@ -246,12 +247,30 @@ SELECT
   uniqIfMerge(late) AS late_events{_FEED}
 GROUP BY time, partner
 ORDER BY time, partner""",
-        width=8,
+        width=12,
         height=8,
         unit="none",
         label="partner",
         bars=True,
         interval="1m",
+    )
+
+
+def _lag() -> Panel:
+    # Labels of all samples of a day take long to read; ten seconds have one sample or two.
+    return gauge(
+        "Lag, by family",
+        "Records of each family's topic that no worker has taken yet; of all partners, for a topic is theirs together.",
+        "'tocsin_consumer_lag'",
+        "family",
+        unit="none",
+        width=12,
+        first_s=10,
+        only=(
+            "startsWith(labels['topic'], 'events.')",
+            "(splitByChar('.', labels['topic'])[2] AS family) != ''",
+            FAMILY_FILTER,
+        ),
     )
 
 
@@ -301,7 +320,7 @@ LIMIT 100""",
             Column("partner", "Partner"),
             Column("family", "Family"),
             Column("reason", "Reason"),
-            Column("records", "Records", unit="short"),
+            Column("records", "Records", unit="locale"),
             Column("last", "Last (UTC)", unit="dateTimeAsIso"),
         ),
         width=8,
@@ -330,7 +349,7 @@ LIMIT 500""",
             Column("partner", "Partner"),
             Column("family", "Family"),
             Column("schema_id", "Schema id"),
-            Column("stored", "Events", unit="short"),
+            Column("stored", "Events", unit="locale"),
             Column("first", "First (UTC)", unit="dateTimeAsIso"),
             Column("last", "Last (UTC)", unit="dateTimeAsIso"),
         ),

@@ -12,13 +12,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from dashboards.grafana.model import ALL_VALUE
 
 Values = Mapping[str, str | list[str]]
 """What is chosen: one text, or several of a selector that allows it. ``["$__all"]`` is All."""
 EVERYTHING: Final = ["$__all"]
+Plugin = Literal[3, 4]
+"""Major version of the ClickHouse plugin: what a macro becomes differs, what it means does not."""
 
 _VARIABLE: Final = re.compile(r"\$\{(?P<name>\w+)(?::(?P<format>[\w:]+))?\}|\$(?P<short>\w+)")
 _MACRO: Final = re.compile(r"\$__(?P<name>\w+)")
@@ -34,13 +36,13 @@ class Window:
     interval: timedelta = timedelta(minutes=1)
 
 
-def expand(sql: str, window: Window, values: Values) -> str:
-    """The SQL as the store gets it.
+def expand(sql: str, window: Window, values: Values, plugin: Plugin = 4) -> str:
+    """The SQL as the store gets it through the plugin of this major version.
 
     Raises:
         ValueError: a macro, variable or format that is not known, or a macro with the wrong arguments; it says which.
     """
-    return expand_macros(expand_variables(_conditional_all(sql, values), window, values), window)
+    return expand_macros(expand_variables(_conditional_all(sql, values), window, values), window, plugin)
 
 
 def expand_variables(sql: str, window: Window, values: Values) -> str:
@@ -93,22 +95,23 @@ def _formatted(value: str | list[str], name: str, written: str) -> str:
     return _FORMATS[name or "singlequote"](value)
 
 
-def expand_macros(sql: str, window: Window) -> str:
+def expand_macros(sql: str, window: Window, plugin: Plugin = 4) -> str:
     """The SQL with the plugin's macros replaced.
 
     Raises:
         ValueError: a macro that the plugin does not have, or the wrong number of arguments.
     """
+    macros = _MACROS if plugin == 4 else _MACROS_3
     made: list[str] = []
     done = 0
     for match in _MACRO.finditer(sql):
         if match.start() < done:
             continue
         name = match["name"]
-        if name not in _MACROS:
-            known = ", ".join(f"$__{each}" for each in sorted([*_MACROS, "conditionalAll"]))
-            raise ValueError(f"$__{name} is not a macro known here; known: {known}")
-        wanted, expansion = _MACROS[name]
+        if name not in macros:
+            known = ", ".join(f"$__{each}" for each in sorted([*macros, "conditionalAll"]))
+            raise ValueError(f"$__{name} is not a macro known here; plugin {plugin} has {known}")
+        wanted, expansion = macros[name]
         arguments, end = _arguments(sql, match.end()) if wanted else ([], match.end())
         if len(arguments) != wanted or not all(arguments):
             raise ValueError(
@@ -214,3 +217,22 @@ _MACROS: Final[dict[str, tuple[int, Callable[..., str]]]] = {
 
 PLUGIN_4_ONLY: Final = frozenset({"timeFilter_ms", "fromTime_ms", "toTime_ms", "dateTimeFilter", "dt"})
 """Macros that came after plugin 3.3 (4.0.3 and 4.2.0): known here, but no dashboard of ours may use them."""
+
+
+def _old_second(time: datetime) -> str:
+    return f"toDateTime(intDiv({_milliseconds(time)},1000))"
+
+
+def _old_filter(window: Window, column: str) -> str:
+    start, end = int(window.start.timestamp()), int(window.end.timestamp())
+    return f"{column} >= '{start}' AND {column} <= '{end}'"
+
+
+_MACROS_3: Final[dict[str, tuple[int, Callable[..., str]]]] = {
+    name: form for name, form in _MACROS.items() if name not in PLUGIN_4_ONLY
+} | {
+    "timeFilter": (1, _old_filter),
+    "fromTime": (0, lambda window: _old_second(window.start)),
+    "toTime": (0, lambda window: _old_second(window.end)),
+}
+"""As plugin 3 expands them (grafana/clickhouse-datasource, pkg/macros/macros.go before 4.0.0)."""

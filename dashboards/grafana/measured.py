@@ -90,8 +90,24 @@ ORDER BY time, label""",
     )
 
 
-def gauge(title: str, description: str, metrics: str, label: str, *, unit: str, width: int, height: int = 8) -> Panel:
-    """Gauges over time: what a worker's add up to at its latest sample, added up by label."""
+def gauge(
+    title: str,
+    description: str,
+    metrics: str,
+    label: str,
+    *,
+    unit: str,
+    width: int,
+    height: int = 8,
+    only: tuple[str, ...] = (),
+    first_s: int | None = None,
+) -> Panel:
+    """Gauges over time: what a worker's add up to at its latest sample, added up by label.
+
+    ``only`` are conditions. With ``first_s`` a bucket is what it was in its first seconds, so many of them.
+    """
+    early = f"\n      AND toUnixTimestamp(sampled_at) % $__interval_s < {first_s}" if first_s else ""
+    where = "\n    WHERE " + "\n      AND ".join(only) if only else ""
     return time_series(
         title,
         description,
@@ -115,8 +131,8 @@ FROM
       sampled_at,
       sum(value) AS amount_then
     FROM pipeline_metrics
-    WHERE $__timeFilter(sampled_at)
-      AND metric IN ({metrics})
+    PREWHERE $__timeFilter(sampled_at)
+      AND metric IN ({metrics}){early}{where}
     GROUP BY worker, label, sampled_at
   )
   GROUP BY time, worker, label

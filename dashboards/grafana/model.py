@@ -38,6 +38,18 @@ ALL: Final = "__all__"
 ALL_VALUE: Final = f"'{ALL}'"
 """Its form in SQL: Grafana puts the value for All in as it is, whatever the format."""
 
+# What Grafana's display processor (@grafana/data, field/displayProcessor) would otherwise do to values of 9.4 and 12:
+# write the text of the empty panel into every empty cell and beside every series without a point, and read a text that
+# looks like a number as one, so that +49170 loses its plus and 0012 its zeros.
+_EMPTY_IS_BLANK: Final[Json] = {
+    "matcher": {"id": "byRegexp", "options": ".*"},
+    "properties": [{"id": "noValue", "value": None}],
+}
+_TEXT_STAYS_TEXT: Final[Json] = {
+    "matcher": {"id": "byType", "options": "string"},
+    "properties": [{"id": "unit", "value": "string"}],
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -63,10 +75,10 @@ class Target:
 class Panel:
     """One panel; makers with sensible options for each kind are in ``common``.
 
-    ``width`` of 24 columns and ``height`` in rows of about 30 pixels: panels flow from left to right. ``unit`` is a
+    ``width`` of 24 columns and ``height`` in rows of about 30 pixels: panels flow down and to the right. ``unit`` is a
     Grafana unit id, ``interval`` the smallest bucket (``"1m"``) where the data is no finer, ``no_value`` the text of
-    the empty panel. ``empty_in_demo`` is why the demo leaves the panel empty; without it, `tocsin dashboards check
-    --expect-rows` takes an empty panel for an error.
+    the empty panel, of a stat that of each tile without a value. ``empty_in_demo`` is why the demo leaves the panel
+    empty; without it, `tocsin dashboards check --expect-rows` takes an empty panel for an error.
     """
 
     kind: PanelKind
@@ -100,12 +112,16 @@ class Panel:
         defaults = {"unit": self.unit, "mappings": [], "noValue": self.no_value} | self.defaults
         body |= {
             "datasource": DATASOURCE,
-            "fieldConfig": {"defaults": defaults, "overrides": [*self.overrides]},
+            "fieldConfig": {"defaults": defaults, "overrides": [*self._common_overrides(), *self.overrides]},
             "targets": [target.json() for target in self.targets],
         }
         if self.interval:
             body["interval"] = self.interval
         return body
+
+    def _common_overrides(self) -> tuple[Json, ...]:
+        # A tile without a value has nothing but its text to show.
+        return () if self.kind == "stat" else (_EMPTY_IS_BLANK, _TEXT_STAYS_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +151,7 @@ class Variable:
             choice = {"multi": True, "includeAll": True, "allValue": ALL_VALUE, "current": current}
         match self.kind:
             case "query":
-                asked = {"datasource": DATASOURCE, "definition": self.sql, "query": self.sql, "refresh": 2, "sort": 0}
+                asked = {"datasource": DATASOURCE, "definition": self.sql, "query": self.sql, "refresh": 1, "sort": 0}
                 return body | {"type": "query", "options": [], "current": {}} | asked | choice
             case "custom":
                 options = [_option(text, value, value == self.value) for text, value in self.choices]
@@ -203,14 +219,14 @@ class Dashboard:
 
 
 def _placed(uid: str, panels: tuple[Panel, ...]) -> list[tuple[Panel, int, int]]:
-    """Each panel with its place: beside the one before, or below the tallest of the line where it does not fit."""
+    """Each panel with its place: as high as it fits below those before it, and there as far left."""
     found: list[tuple[Panel, int, int]] = []
-    x = y = tallest = 0
+    floor = [0] * COLUMNS
     for panel in panels:
         if panel.width > COLUMNS:
             raise ValueError(f"{uid}: panel '{panel.title}' is {panel.width} columns wide; the grid has {COLUMNS}")
-        if x + panel.width > COLUMNS:
-            x, y, tallest = 0, y + tallest, 0
+        starts = range(COLUMNS - panel.width + 1)
+        y, x = min((max(floor[start : start + panel.width]), start) for start in starts)
+        floor[x : x + panel.width] = [y + panel.height] * panel.width
         found.append((panel, x, y))
-        x, tallest = x + panel.width, max(tallest, panel.height)
     return found

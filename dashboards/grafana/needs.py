@@ -12,6 +12,7 @@ _NUMBER: Final = re.compile(r"(Nullable\()?(U?Int|Float)")
 _TIME: Final = re.compile(r"(Nullable\()?Date")
 _TEXT: Final = re.compile(r"(Nullable\()?String")
 _FIELD: Final = re.compile(r"\$\{__data\.fields\.(\w+)")
+_LABEL: Final = re.compile(r"\$\{__field\.labels\.(\w+)")
 Columns = Mapping[str, str]
 """ClickHouse types by name."""
 
@@ -19,6 +20,11 @@ Columns = Mapping[str, str]
 def missing(panel: Panel, target: Target, columns: Columns) -> list[str]:
     """What a panel of that kind would not find, each with what to do."""
     found = [*_by_kind(panel, columns)]
+    found += [
+        f"series are named by column {name}, which must be text; it is {columns.get(name, 'not there')}"
+        for name in sorted(set(_LABEL.findall(panel.defaults.get("displayName", ""))))
+        if not _TEXT.match(columns.get(name, ""))
+    ]
     # A series is named by its label, which no query can be asked for beforehand.
     if not target.series:
         named = {each["matcher"]["options"] for each in panel.overrides if each["matcher"]["id"] == "byName"}
@@ -79,6 +85,15 @@ def _on_the_map(panel: Panel, columns: Columns) -> Iterator[str]:
 def _one(columns: Columns, kind: re.Pattern[str], says: str) -> Iterator[str]:
     if not any(kind.match(each) for each in columns.values()):
         yield f"{says}; none is there"
+
+
+def nowhere(panel: Panel, columns: Columns, rows: Sequence[Sequence[Any]]) -> list[str]:
+    """What is on a map without a place: a missing latitude and longitude read as zero lie in the Gulf of Guinea."""
+    if panel.kind != "geomap" or not {"lat", "lon"} <= set(columns):
+        return []
+    lat, lon = (list(columns).index(name) for name in ("lat", "lon"))
+    found = sum(not row[lat] and not row[lon] for row in rows)
+    return [f"{found} markers lie at 0, 0: leave out rows without a place"] if found else []
 
 
 def out_of_order(target: Target, columns: Columns, rows: Sequence[Sequence[Any]]) -> list[str]:

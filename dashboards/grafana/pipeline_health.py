@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from dashboards.grafana.common import Column, override, row, stat, steps, table, text, time_series
+from dashboards.grafana.common import (
+    NEUTRAL,
+    Column,
+    fixed_colour,
+    override,
+    row,
+    stat,
+    steps,
+    table,
+    text,
+    time_series,
+)
 from dashboards.grafana.feeds import STORED_GOAL_MS
 from dashboards.grafana.measured import SAMPLED, gauge, mean, percentiles
 from dashboards.grafana.model import Dashboard, Panel
@@ -145,24 +156,20 @@ def _objective() -> Panel:
         "range. Red above the goal of 1 s for the 99th.",
         f"""
 SELECT
-  quantiles[1] AS p50,
-  quantiles[2] AS p95,
-  quantiles[3] AS p99,
+  if(alerts = 0, NULL, quantiles[1]) AS p50,
+  if(alerts = 0, NULL, quantiles[2]) AS p95,
+  if(alerts = 0, NULL, quantiles[3]) AS p99,
   alerts
 FROM
 (
   SELECT quantilesTDigestMerge(0.5, 0.95, 0.99)(stored_ms) AS quantiles, uniqMerge(alerts) AS alerts
   {_ALERTS}
-)
-WHERE alerts > 0""",
+)""",
         width=6,
         height=8,
         unit="ms",
         thresholds=steps(_FINE, (ALERT_GOAL_MS, _BAD)),
-        no_value="No alert in this time range",
-        overrides=(
-            override("alerts", displayName="alerts told", unit="short", color={"mode": "fixed", "fixedColor": "text"}),
-        ),
+        overrides=(override("alerts", displayName="alerts told", unit="locale", color=fixed_colour(NEUTRAL)),),
     )
 
 

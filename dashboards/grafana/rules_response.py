@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from dashboards.grafana.common import (
+    NEUTRAL,
     Column,
     bar_chart,
     counts_by,
+    fixed_colour,
     override,
     row,
     series_colours,
@@ -17,7 +19,7 @@ from dashboards.grafana.common import (
     time_series,
 )
 from dashboards.grafana.model import Dashboard, Panel
-from dashboards.grafana.variables import EXERCISE, LEVEL, STATE_FILTERS
+from dashboards.grafana.variables import ALERT_VARIABLES, OF_CHOSEN_ALERTS, STATE_FILTERS
 from dashboards.palette import FINE_COLOUR, LEVEL_COLOURS, OUTCOME_COLOURS, VERDICT_COLOURS
 
 _OUTCOMES: Final = tuple(OUTCOME_COLOURS)
@@ -25,7 +27,8 @@ _VERDICTS: Final = tuple(VERDICT_COLOURS)
 
 _RAISED: Final = f"""FROM alert_states FINAL
   WHERE $__timeFilter(raised_at)
-    AND {STATE_FILTERS}"""
+    AND {STATE_FILTERS}
+    AND {OF_CHOSEN_ALERTS}"""
 # A repetition of an action has the same time: no FINAL is needed for the first one. Alerts act after they are raised,
 # so actions before the time range belong to none of them.
 _RESPONSES: Final = f"""
@@ -70,7 +73,7 @@ def dashboard() -> Dashboard:
         title="Rules and response",
         description="Which rules fire, what comes of their alerts, and how fast people are told and act. Alerts count "
         "when they were raised in the time range; exercises are left out unless chosen.",
-        variables=(EXERCISE, LEVEL),
+        variables=ALERT_VARIABLES,
         panels=(
             _summary(),
             _verdicts(),
@@ -118,7 +121,7 @@ FROM {_RESPONSES}""",
             override(
                 "close_median",
                 displayName="To close, median",
-                **(timed | {"color": {"mode": "fixed", "fixedColor": "#a5b1c2"}}),
+                **(timed | {"color": fixed_colour(NEUTRAL)}),
             ),
             override(
                 "false_positives",
@@ -128,7 +131,6 @@ FROM {_RESPONSES}""",
                 color={"mode": "thresholds"},
             ),
         ),
-        no_value="–",
     )
 
 
@@ -290,7 +292,7 @@ def _escalations() -> Panel:
     return time_series(
         "Escalations, by person",
         "Messages that were sent because nobody had taken the alert in time, by who was told next. Notifications do "
-        "not say whether they are of an exercise: the switch does not apply.",
+        "not say whose alert they are about: the selectors do not apply.",
         """
 SELECT
   $__timeInterval(at) AS time,
@@ -315,7 +317,8 @@ ORDER BY time, person""",
 def _deliveries() -> Panel:
     return time_series(
         "Attempts to deliver, by outcome",
-        "Every attempt of every notification: sent, tried again, held back by the channel's rate limit, or given up.",
+        "Every attempt of every notification: sent, tried again, held back by the channel's rate limit, or given up. "
+        "The selectors do not apply.",
         f"""
 SELECT
   $__timeInterval(at) AS time,
@@ -337,7 +340,8 @@ ORDER BY time""",
 def _channels() -> Panel:
     return table(
         "Delivery, by channel",
-        "Messages and attempts of each kind of channel; delivered is the share of messages that got through at last.",
+        "Messages and attempts of each kind of channel; delivered is the share of messages that got through at last. "
+        "The selectors do not apply.",
         f"""
 SELECT
   channel,

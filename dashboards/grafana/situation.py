@@ -11,15 +11,14 @@ from typing import Final
 
 from dashboards.grafana.common import (
     Column,
-    geo_map,
     level_number,
-    level_thresholds,
     override,
     stat,
     steps,
     table,
     time_series,
 )
+from dashboards.grafana.maps import geo_map, level_thresholds
 from dashboards.grafana.model import Dashboard, Json, Panel
 from dashboards.grafana.variables import (
     ALERT_FILTERS,
@@ -82,8 +81,8 @@ FROM feed_minutes
 WHERE {_before("minute")}
   AND {EVENT_FILTERS}""",
         width=6,
-        height=5,
-        unit="short",
+        height=10,
+        unit="locale",
         orientation="horizontal",
         overrides=(_change("change"),),
     )
@@ -104,8 +103,8 @@ WHERE status = 'open'
   AND {_before("created_at")}
   AND {ALERT_FILTERS}""",
         width=6,
-        height=5,
-        unit="short",
+        height=10,
+        unit="locale",
         orientation="horizontal",
         overrides=(_change("change"),),
     )
@@ -284,21 +283,22 @@ ORDER BY partners DESC, seen DESC, entity""",
             Column("last", "Last (UTC)", unit="dateTimeAsIso", width=170),
         ),
         width=12,
-        height=10,
+        height=18,
         no_value="No entity was seen by two partners in this time range",
     )
 
 
 def _compared(now: str, before: str) -> tuple[Column, ...]:
     return (
-        Column(now, "This period", unit="short", width=110),
-        Column(before, "Period before", unit="short", width=110),
+        Column(now, "This period", unit="locale", width=110),
+        Column(before, "Period before", unit="locale", width=110),
         Column(
             "change",
             "Change",
             unit="percent",
             width=110,
             thresholds=steps(LEVEL_COLOURS["medium"], (-50, "transparent"), (100, LEVEL_COLOURS["medium"])),
+            missing="new",
         ),
     )
 

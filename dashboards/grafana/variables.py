@@ -105,6 +105,14 @@ ALERT_FAMILY_FILTER: Final = _chosen(FAMILY, "hasAny(families, [${family:singleq
 """On a column ``families`` of alerts."""
 ALERT_REGION_FILTER: Final = _chosen(REGION, f"hasAny(CAST(countries, 'Array(String)'), {_COUNTRIES})")
 """On a column ``countries`` of alerts."""
+OF_CHOSEN_ALERTS: Final = (
+    f"('{ALL}' IN (${{partner:singlequote}}) AND '{ALL}' IN (${{family:singlequote}}) "
+    f"AND '{ALL}' IN (${{region:singlequote}})\n      OR alert_id IN (SELECT alert_id FROM alerts WHERE "
+    + " AND ".join((ALERT_PARTNER_FILTER, ALERT_FAMILY_FILTER, ALERT_REGION_FILTER))
+    + "))"
+)
+"""On a column ``alert_id``, where the row does not say whose alert it is: every version of an alert has the partners of
+those before. With all chosen it is true before the alerts are read."""
 ALERT_FILTERS: Final = "\n  AND ".join(
     (EXERCISE_FILTER, LEVEL_FILTER, ALERT_PARTNER_FILTER, ALERT_FAMILY_FILTER, ALERT_REGION_FILTER)
 )

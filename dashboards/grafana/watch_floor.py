@@ -10,9 +10,7 @@ from dashboards.grafana.common import (
     alert_links,
     bar_chart,
     counts_by,
-    geo_map,
     level_number,
-    level_thresholds,
     override,
     row,
     series_colours,
@@ -21,6 +19,7 @@ from dashboards.grafana.common import (
     table,
     time_series,
 )
+from dashboards.grafana.maps import geo_map, level_thresholds
 from dashboards.grafana.model import Dashboard, Panel
 from dashboards.grafana.variables import ALERT_FILTERS, ALERT_VARIABLES, STATE_FILTERS, region_name
 from dashboards.palette import (
@@ -158,7 +157,10 @@ def _priorities() -> Panel:
         f"SELECT\n  {counts_by('priority', PRIORITIES)}{_OPEN}\nWHERE NOT held",
         width=5,
         height=8,
-        overrides=series_colours(PRIORITY_COLOURS),
+        overrides=tuple(
+            override(name, thresholds=steps(FINE_COLOUR, (1, colour)), color={"mode": "thresholds"})
+            for name, colour in PRIORITY_COLOURS.items()
+        ),
     )
 
 

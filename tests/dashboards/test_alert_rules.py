@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.grafana import alert_rules, build, check, provisioned
+from dashboards.grafana import build, check, provisioned
 from dashboards.grafana.alert_rules import RULES, Rule
 from dashboards.grafana.macros import PLUGIN_4_ONLY, Window, expand
 from schemas.alerts import LEVELS
@@ -54,14 +54,13 @@ def events(partner: str, minutes_ago: list[int], latency_ms: int = 100, each: in
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.uid)
 def test_a_query_gives_texts_and_one_number(engine: EngineClient, rule: Rule) -> None:
-    where, sql = next(each for each in alert_rules.queries() if rule.title in each[0])
-    window = Window(NOW - timedelta(seconds=rule.window_s), NOW)
-    outcome = check.run(engine, check.Query(where, sql), window, {})
+    query = next(each for each in check.alert_queries() if rule.title in each.where)
+    outcome = check.run(engine, query, Window(NOW - timedelta(seconds=rule.window_s), NOW), {})
     assert outcome.errors == ()
     kinds = list(outcome.columns.values())
     assert kinds[-1] == "Float64"
     assert set(kinds[:-1]) <= {"String"}
-    assert not [macro for macro in PLUGIN_4_ONLY if f"$__{macro}(" in sql]
+    assert not [macro for macro in PLUGIN_4_ONLY if f"$__{macro}(" in rule.sql]
 
 
 def test_lag_is_of_the_newest_sample_of_each_partition(engine: EngineClient) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from dashboards.grafana import build
 from dashboards.grafana.check import panel_queries
+from dashboards.grafana.common import Column, steps
 from dashboards.grafana.macros import PLUGIN_4_ONLY
 from dashboards.grafana.model import ALL_VALUE, DATASOURCE, Dashboard, Panel, PanelKind, Variable
 from dashboards.grafana.variables import REGIONS
@@ -82,6 +83,74 @@ def test_macros_are_those_of_the_old_plugin_and_take_plain_columns() -> None:
     text = " ".join(SQL)
     assert set(re.findall(r"\$__(\w+)", text)) & PLUGIN_4_ONLY == set()
     assert re.findall(r"\$__\w+\([^()]*\(", text) == [], "plugin 3.3 ends a macro at the first closing parenthesis"
+    # grafana/sqlds 2.3, macros.go: the next parenthesis is a macro's own unless a space or its end comes before.
+    bare = r"\$__(?:fromTime|toTime|interval_s)\b"
+    assert re.findall(rf"{bare}[^ )]*\(", text) == [], "plugin 3.3 would take the parenthesis for the macro's arguments"
+
+
+UNITS = {"none", "string", "short", "locale", "percent", "percentunit", "s", "ms", "bytes", "dateTimeAsIso"}
+"""Of those that Grafana 9.4 and 12 both have (@grafana/data 9.4.7 and 12.4.6, getValueFormats)."""
+
+
+def test_units_are_known_to_old_and_new() -> None:
+    used = {panel.unit for _, panel in PANELS if panel.targets}
+    used |= {
+        each["value"]
+        for board in build.dashboards().values()
+        for panel in board["panels"]
+        for rule in panel.get("fieldConfig", {}).get("overrides", ())
+        for each in rule["properties"]
+        if each["id"] == "unit"
+    }
+    assert {unit for unit in used if not unit.startswith("suffix:")} <= UNITS
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=lambda each: getattr(each, "uid", getattr(each, "title", "")))
+def test_empty_cells_are_blank_and_texts_are_no_numbers(board: Dashboard, panel: Panel) -> None:
+    if not panel.targets:
+        return
+    if panel.kind == "stat":
+        assert panel.no_value == "–", "each tile without a value says it"
+        return
+    rules = panel.json(1, 0, 0)["fieldConfig"]["overrides"]
+    said = {rule["matcher"]["id"]: rule for rule in rules[:2]}
+    assert said["byRegexp"]["properties"] == [{"id": "noValue", "value": None}]
+    assert said["byType"] == {
+        "matcher": {"id": "byType", "options": "string"},
+        "properties": [{"id": "unit", "value": "string"}],
+    }
+
+
+def test_no_tile_takes_grafanas_own_thresholds() -> None:
+    for _, panel in PANELS:
+        if panel.kind == "stat":
+            mode = panel.defaults["color"]["mode"]
+            assert mode == "fixed" or "thresholds" in panel.defaults, f"{panel.title}: red above 80"
+
+
+def test_no_axis_hides_what_is_below_zero() -> None:
+    for _, panel in PANELS:
+        if panel.kind == "timeseries":
+            assert "min" not in panel.defaults, f"{panel.title}: a clock that is ahead makes a delay negative"
+            assert panel.defaults["custom"]["axisSoftMin"] == 0
+
+
+def test_a_cell_without_a_value_says_what_that_means() -> None:
+    column = Column("change", "Change", thresholds=steps("yellow", (1, "transparent")), missing="new")
+    made = {each["id"]: each["value"] for each in column.json()["properties"]}
+    assert made["mappings"] == [
+        {"type": "special", "options": {"match": "null", "result": {"text": "new", "color": "transparent", "index": 0}}}
+    ]
+
+
+def test_colours_of_cells_are_the_same_in_old_and_new() -> None:
+    made = {each["id"]: each["value"] for each in Column("n", "N", thresholds=steps("text")).json()["properties"]}
+    assert made["custom.cellOptions"] == {"type": "color-background", "mode": "basic"}
+    assert made["custom.displayMode"] == "color-background-solid", (
+        "Grafana makes cellOptions of it; the other is a gradient"
+    )
+    made = {each["id"]: each["value"] for each in Column("n", "N", colours={"a": "red"}).json()["properties"]}
+    assert made["thresholds"]["steps"] == [{"color": "text", "value": None}], "a text without a colour is not green"
 
 
 def test_exercises_are_left_out_when_a_dashboard_opens() -> None:
@@ -99,7 +168,7 @@ def test_a_selector_of_many_begins_with_all_of_them() -> None:
     assert Variable(kind="query", name="alert", label="", description="", sql="SELECT 1").json()["multi"] is False
 
 
-def test_panels_flow_from_left_to_right() -> None:
+def test_panels_leave_no_hole_between_them() -> None:
     def panel(width: int, height: int) -> Panel:
         return Panel(kind="text", title="", description="", width=width, height=height)
 
@@ -108,7 +177,7 @@ def test_panels_flow_from_left_to_right() -> None:
         uid="tocsin-x", title="", description="", variables=(), panels=tuple(panel(*size) for size in sizes)
     )
     places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in board.json()["panels"]]
-    assert places == [(0, 0), (12, 0), (0, 9), (8, 9), (0, 12)]
+    assert places == [(0, 0), (12, 0), (0, 4), (0, 7), (8, 9)]
     wide = Dashboard(uid="tocsin-x", title="", description="", variables=(), panels=(panel(25, 1),))
     with pytest.raises(ValueError, match="25 columns"):
         wide.json()

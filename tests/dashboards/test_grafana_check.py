@@ -9,8 +9,9 @@ import pytest
 
 from dashboards.grafana import check
 from dashboards.grafana.build import boards
-from dashboards.grafana.common import alert_links, geo_map, override
+from dashboards.grafana.common import alert_links, override
 from dashboards.grafana.macros import Window, expand
+from dashboards.grafana.maps import geo_map
 from dashboards.grafana.model import Panel, PanelKind, Target
 from tests.dashboards.engine import EngineClient, alert, iso, put_alerts
 
@@ -153,10 +154,20 @@ MARKERS = geo_map("t", "", "", colour_by="severity", thresholds={}, width=1, hei
             panel("timeseries", "SELECT toDateTime(9 - number) AS t, 'x' AS l, 1 AS v FROM numbers(3)", series=True),
             "ascending time",
         ),
+        (
+            panel(
+                "timeseries",
+                "SELECT now() AS t, 'x' AS familiy, 1 AS v",
+                series=True,
+                defaults={"displayName": "${__field.labels.family}"},
+            ),
+            "series are named by column family, which must be text; it is not there",
+        ),
         (panel("heatmap", "SELECT now() AS t, 'x' AS v"), "needs a numeric column"),
         (panel("state-timeline", "SELECT now() AS t"), "column of states"),
         (panel("barchart", "SELECT 'x' AS a, 1 AS v", options={"xField": "b"}), "its column b to be text or time"),
         (panel("geomap", "SELECT 1.0 AS lat, 2 AS severity", options=MARKERS), "column lon to be numeric"),
+        (panel("geomap", "SELECT 0. AS lat, 0. AS lon, 2 AS severity", options=MARKERS), "1 markers lie at 0, 0"),
         (panel("nodeGraph", "SELECT 'a' AS id, 'a' AS source"), "needs column target"),
         (panel("nodeGraph", "SELECT 'a' AS id, 'a' AS title"), "needs column mainstat"),
     ],

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from dashboards.grafana import check
 from dashboards.grafana.build import boards
-from dashboards.grafana.macros import Window, expand
+from dashboards.grafana.macros import Plugin, Window, expand
 from dashboards.grafana.model import Dashboard
 from schemas.lifecycle import PRIORITIES
 from tests.dashboards import demo
@@ -60,10 +60,11 @@ def one(store: EngineClient, sql: str) -> Any:
     return store.query(sql).result_rows[0][0]
 
 
-def test_every_query_shows_what_the_demo_has(store: EngineClient) -> None:
+@pytest.mark.parametrize("plugin", get_args(Plugin))
+def test_every_query_shows_what_the_demo_has(store: EngineClient, plugin: Plugin) -> None:
     # The one that opens by itself is the newest, which may be of a place alone and name nobody.
     phone = one(store, "SELECT any(alert_id) FROM alerts FINAL WHERE rule_title LIKE 'One phone number reported%'")
-    outcomes = check.check(store, now=end(), values=ALL | {"alert": phone}, span=HOUR, expect_rows=True)
+    outcomes = check.check(store, now=end(), values=ALL | {"alert": phone}, span=HOUR, expect_rows=True, plugin=plugin)
     assert {each.where: each.errors for each in outcomes if each.errors} == {}
     asked = sum(len(panel.targets) for board in boards() for panel in board.panels)
     asked += sum(variable.kind == "query" for board in boards() for variable in board.variables)
@@ -101,6 +102,16 @@ def test_a_broken_column_macro_or_variable_makes_it_fail(store: EngineClient, fo
 def test_exercises_show_only_when_chosen(store: EngineClient) -> None:
     assert rows(store, "Open alerts", exercise="live") == []
     assert len(rows(store, "Open alerts")) == one(store, "SELECT countIf(state != 'closed') FROM alert_states FINAL")
+
+
+def test_response_is_of_the_chosen_partners_families_and_regions(store: EngineClient) -> None:
+    def raised(**values: list[str]) -> int:
+        return sum(int(row["alerts"]) for row in rows(store, "Alerts by rule", **values))
+
+    everything = raised()
+    for chosen in ({"partner": ["bpol-de"]}, {"family": ["tip_report"]}, {"region": ["AF"]}):
+        assert 0 < raised(**chosen) < everything, chosen
+        assert raised(**{name: ["nobody"] for name in chosen}) == 0
 
 
 def test_the_floor_counts_what_is_open(store: EngineClient) -> None:

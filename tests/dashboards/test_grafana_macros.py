@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboards.grafana.macros import EVERYTHING, Window, expand
+from dashboards.grafana.macros import EVERYTHING, PLUGIN_4_ONLY, Window, expand
 
 START = datetime(2026, 3, 1, 11, tzinfo=UTC)
 END = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -85,6 +85,25 @@ def test_expands_as_documented(sql: str, becomes: str) -> None:
 def test_what_is_not_known_is_named(sql: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         expand(sql, WINDOW, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("sql", "becomes"),
+    [
+        ("$__timeFilter(t)", f"t >= '{A}' AND t <= '{B}'"),
+        ("$__fromTime", f"toDateTime(intDiv({A}000,1000))"),
+        ("$__toTime", f"toDateTime(intDiv({B}250,1000))"),
+        ("$__timeInterval(t)", "toStartOfInterval(toDateTime(t), INTERVAL 20 second)"),
+    ],
+)
+def test_the_old_plugin_writes_times_another_way(sql: str, becomes: str) -> None:
+    assert expand(sql, WINDOW, VALUES, 3) == becomes
+
+
+@pytest.mark.parametrize("name", sorted(PLUGIN_4_ONLY))
+def test_the_old_plugin_lacks_the_newer_macros(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is not a macro known here; plugin 3 has"):
+        expand(f"$__{name}(t)", WINDOW, VALUES, 3)
 
 
 def test_a_bucket_is_never_below_a_second() -> None:
