@@ -7,6 +7,7 @@ JSON in its column ``record``.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -142,6 +143,7 @@ class Store:
         self._connector = connector or (lambda: connect(settings))
         self._client: Client | None = None
         self._lock = threading.Lock()
+        self._failed: tuple[float, StoreAwayError] | None = None
 
     def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[Json]:
         """The rows of a query with server-side parameters, as dicts by column name.
@@ -149,10 +151,7 @@ class Store:
         Raises:
             StoreAwayError: no answer, or an error of the store.
         """
-        with self._lock:
-            if self._client is None:
-                self._client = self._connector()
-            client = self._client
+        client = self._connected(time.monotonic())
         try:
             result = client.query(sql, parameters=parameters or {})
         except (ClickHouseError, OSError) as error:
@@ -161,6 +160,19 @@ class Store:
             raise StoreAwayError(_away(self._settings, error)) from error
         names = list(result.column_names)
         return [dict(zip(names, row, strict=True)) for row in result.result_rows]
+
+    def _connected(self, asked_at: float) -> Client:
+        with self._lock:
+            if self._client is None:
+                # Who waited here while somebody else tried in vain would try as long for the same answer.
+                if self._failed is not None and self._failed[0] > asked_at:
+                    raise self._failed[1]
+                try:
+                    self._client = self._connector()
+                except StoreAwayError as error:
+                    self._failed = (time.monotonic(), error)
+                    raise
+            return self._client
 
     def alerts(self, choice: AlertFilter) -> list[AlertRow]:
         """Alerts that the filter lets through, newest first, at most ``MAX_LIST``.

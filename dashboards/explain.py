@@ -42,12 +42,16 @@ def stamp(time: datetime) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``420 ms``, ``12.3 s``, ``14 min``, ``2 h 5 min``, ``3 d 4 h``; a minus sign when it runs backwards."""
+    """``420 ms``, ``12.3 s``, ``1 min 5 s``, ``14 min``, ``2 h 5 min``, ``3 d 4 h``; a minus sign when it runs
+    backwards."""
     sign, seconds = ("−" if seconds < 0 else ""), abs(seconds)
     if seconds < 0.9995:
         return f"{sign}{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{sign}{seconds:.1f} s".replace(".0 s", " s")
+    if seconds < 599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{sign}{minutes} min" + (f" {rest} s" if rest else "")
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{sign}{minutes} min"

@@ -37,6 +37,7 @@ from dashboards.desk.pages import (
     silences,
 )
 from dashboards.desk.platform_alerts import PlatformAlerts
+from dashboards.desk.server_timing import ServerTiming
 from dashboards.desk.sound import alarm
 from schemas.settings import Settings
 
@@ -122,6 +123,8 @@ def create_api(
         lifespan=lifespan,
     )
     accounts = install_auth(app, settings, access=access_log, hosts=hosts or settings.desk_hosts)
+    # Added last, so that it is around the gate as well.
+    app.add_middleware(ServerTiming)
     admit(accounts, settings.grafana_desk_token)
     commands = Commands(settings, live)
     platform_alerts = PlatformAlerts(settings, live)

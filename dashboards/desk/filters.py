@@ -9,6 +9,7 @@ from typing import Any, Final
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
+from dashboards.desk import markup
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.frame import text
 from dashboards.desk.live import Live, Standing
@@ -90,14 +91,10 @@ class Filters:
 
     def _select(self, name: str, label: str, options: Mapping[str, str]) -> None:
         chosen = str(getattr(self._choice, name))
-        with ui.element("select") as select:
-            select.props["aria-label"] = label
-            select.props["name"] = name
-            for value, shown in options.items():
-                option = text("option", shown)
-                option.props["value"] = value
-                if value == chosen:
-                    option.props["selected"] = True
+        # One element whatever it offers: the server keeps and serialises each of a page.
+        select = ui.html(markup.options(options, chosen), sanitize=False, tag="select")
+        select.props["aria-label"] = label
+        select.props["name"] = name
 
         def change(event: GenericEventArguments) -> None:
             # Through the parser: what comes from a browser may be anything.

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from nicegui import Client
 
-from dashboards.desk.live import Live, Subscriber
+from dashboards.desk.live import Keys, Live, Subscriber
 
 
-def follow(client: Client, live: Live, changed: Subscriber) -> None:
-    """Tell ``changed`` of changes until the page is forgotten. What changes while no browser is connected is told, each
-    (kind, key) once, when one is.
+def follow(client: Client, live: Live, changed: Subscriber, *kinds: str) -> None:
+    """Tell ``changed`` of changes of these kinds until the page is forgotten. What changes while no browser is
+    connected is told, each key once, when one is.
 
     A page that nobody looks at any more is kept for half a minute, in case its browser comes back. In a storm of alerts
     a few dozen of those would ask and draw as much as those that people look at.
     """
-    missed: dict[tuple[str, str], None] = {}
+    missed: dict[str, Keys] = {}
 
-    def hear(kind: str, key: str) -> None:
+    def hear(kind: str, keys: Keys) -> None:
         if client.has_socket_connection:
-            changed(kind, key)
+            changed(kind, keys)
         else:
-            missed[kind, key] = None
+            missed.setdefault(kind, {}).update(keys)
 
     def catch_up() -> None:
-        known = list(missed)
+        known = dict(missed)
         missed.clear()
-        for kind, key in known:
-            changed(kind, key)
+        for kind, keys in known.items():
+            changed(kind, keys)
 
     client.on_connect(catch_up)
-    client.on_delete(live.subscribe(hear))
+    client.on_delete(live.subscribe(hear, *kinds))

@@ -15,11 +15,13 @@ from typing import Final, Literal, cast
 from nicegui import Client, app, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from dashboards.desk import markup
 from dashboards.desk.auth.permissions import needed
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
-from dashboards.desk.live import Live
+from dashboards.desk.live import Keys, Live
+from dashboards.desk.markup import Html, tag
 from dashboards.desk.selection import is_held_back, is_watchdog
 from schemas.lifecycle import AlertState
 
@@ -27,14 +29,18 @@ NAVIGATION: Final = (
     ("queue", "Queue", "/", "view_list"),
     ("feeds", "Feeds", "/feeds", "sensors"),
     ("rules", "Rules", "/rules", "rule"),
-    ("quarantine", "Quarantine", "/quarantine", "report_off"),
     ("silences", "Silences", "/silences", "notifications_off"),
     ("oncall", "On call", "/oncall", "support_agent"),
+)
+"""What a watch needs: name, label, path and icon of each entry."""
+MORE: Final = (
+    ("quarantine", "Quarantine", "/quarantine", "report_off"),
     ("exercises", "Exercises", "/exercises", "fitness_center"),
     ("runbooks", "Runbooks", "/runbooks", "menu_book"),
     ("access", "Access", "/access", "visibility"),
     ("accounts", "Accounts", "/accounts", "manage_accounts"),
 )
+"""What is looked at now and then: behind one entry, so that the header of a laptop is one line."""
 THEME_COOKIE: Final = "tocsin_theme"
 KEYS_COOKIE: Final = "tocsin_keys"
 """``off``: single-letter keys do nothing (WCAG 2.1.4). The script reads and writes it."""
@@ -73,11 +79,11 @@ def frame(title: str, person: Person, active: str, *, show_title: bool = True) -
     """The page around what is made inside, which becomes its main part.
 
     ``title`` is the page's heading and, before the product's name, the document's title. ``active`` is the first value
-    of an entry of ``NAVIGATION``, or empty. With ``show_title`` off the heading is for screen readers only.
+    of an entry of ``NAVIGATION`` or ``MORE``, or empty. With ``show_title`` off the heading is for screen readers only.
     """
     client = ui.context.client
     live = this_desk().live
-    for style in ("desk", "quasar"):
+    for style in ("desk", "header", "quasar"):
         ui.add_head_html(f'<link rel="stylesheet" href="/static/{style}.css">')
     for script in ("desk", "keys"):
         ui.add_head_html(f'<script src="/static/{script}.js" defer></script>')
@@ -98,22 +104,32 @@ def frame(title: str, person: Person, active: str, *, show_title: bool = True) -
     yield
 
 
+# What never changes while a page is open is one element each: the server keeps and serialises every element of a page.
+
+
+def _fixed(content: Html, tag_name: str = "div") -> ui.html:
+    return ui.html(content, sanitize=False, tag=tag_name)
+
+
 def _brand() -> None:
-    with ui.element("a").props('href="/"').classes("desk-brand"):
-        ui.element("img").props('src="/static/icon.svg" alt="" width="22" height="22"')
-        text("span", "Tocsin")
+    picture = tag("img", src="/static/icon.svg", alt="", width="22", height="22")
+    _fixed(markup.join([picture, tag("span", "Tocsin")]), "a").props('href="/"').classes("desk-brand")
 
 
 def _navigation(person: Person, active: str) -> None:
-    with ui.element("nav").props('aria-label="Main"').classes("desk-nav"):
-        for name, label, path, icon in NAVIGATION:
-            if not person.may(needed(path)):
-                continue
-            with ui.element("a").props(f'href="{path}"') as link:
-                ui.icon(icon)
-                text("span", label)
-            if name == active:
-                link.props('aria-current="page"')
+    entries = [_entry(*each, active) for each in NAVIGATION if person.may(needed(each[2]))]
+    more = [_entry(*each, active) for each in MORE if person.may(needed(each[2]))]
+    if more:
+        here = next((label for name, label, _, _ in MORE if name == active), None)
+        said = tag("span", f"(you are at {here})", class_="sr-only") if here else ""
+        summary = tag("summary", "More", markup.icon("expand_more"), said, class_="is-current" if here else None)
+        entries.append(tag("details", summary, tag("div", *more, class_="desk-menu"), class_="desk-more"))
+    _fixed(markup.join(entries, ""), "nav").props('aria-label="Main"').classes("desk-nav")
+
+
+def _entry(name: str, label: str, path: str, icon: str, active: str) -> Html:
+    current = "page" if name == active else None
+    return tag("a", markup.icon(icon), tag("span", label), href=path, aria_current=current)
 
 
 class _Alarm:
@@ -131,27 +147,27 @@ class _Alarm:
     def begin(self) -> None:
         self._urgent = {key for key, state in self._live.states.items() if self._counts(state)}
         self._show()
-        follow(self._client, self._live, self._changed)
+        follow(self._client, self._live, self._changed, "alert")
 
     def _counts(self, state: AlertState) -> bool:
         return is_urgent(state) and self._person.sees(state.partners)
 
-    def _changed(self, kind: str, key: str) -> None:
-        if kind != "alert":
-            return
-        state = self._live.states.get(key)
-        urgent = state is not None and self._counts(state)
-        if urgent == (key in self._urgent):
-            return
-        if state is not None and urgent:
-            self._urgent.add(key)
-            where = "Exercise. " if state.exercise else ""
-            self._spoken.text = f"{where}New {state.priority} alert, {state.level}: {state.rule_title}"
+    def _changed(self, _: str, keys: Keys) -> None:
+        before, new = set(self._urgent), None
+        for key in keys:
+            state = self._live.states.get(key)
+            if state is None or not self._counts(state):
+                self._urgent.discard(key)
+            elif key not in self._urgent:
+                self._urgent.add(key)
+                new = state
+        if new is not None:
+            where = "Exercise. " if new.exercise else ""
+            self._spoken.text = f"{where}New {new.priority} alert, {new.level}: {new.rule_title}"
             if self._live.standing.loaded:
                 self._client.run_javascript("tocsin.alarm()")
-        else:
-            self._urgent.discard(key)
-        self._show()
+        if self._urgent != before:
+            self._show()
 
     def _show(self) -> None:
         count = len(self._urgent)
@@ -163,13 +179,12 @@ class _Alarm:
 def _standing(client: Client, live: Live) -> None:
     label = text("span", live.standing.text).classes("desk-standing").props('role="status"')
 
-    def show(kind: str = "standing", _: str = "") -> None:
-        if kind == "standing":
-            label.text = live.standing.text
-            label.classes(**{"add" if live.standing.text == "live" else "remove": "is-live"})
+    def show(*_: object) -> None:
+        label.text = live.standing.text
+        label.classes(**{"add" if live.standing.text == "live" else "remove": "is-live"})
 
     show()
-    follow(client, live, show)
+    follow(client, live, show, "standing")
 
 
 def _switches(client: Client) -> None:
@@ -181,30 +196,42 @@ def _switches(client: Client) -> None:
         cookie = f"{THEME_COOKIE}={name}; path=/; max-age=31536000; samesite=lax"
         client.run_javascript(f"document.cookie = {json.dumps(cookie)}")
 
-    with ui.element("button").props('type="button" id="sound" aria-pressed="false"').classes("desk-switch") as sound:
-        ui.icon("volume_off").classes("when-off")
-        ui.icon("volume_up").classes("when-on")
-        text("span", "Sound off").classes("when-off")
-        text("span", "Sound on").classes("when-on")
-        text("span", "Sound held back by the browser: press a key").classes("when-blocked")
-    sound.on("click", js_handler="() => tocsin.toggleSound()")
-    pressed = "false" if client.request.cookies.get(KEYS_COOKIE) == "off" else "true"
-    with ui.element("button").props('type="button" id="keys"').classes("desk-switch") as keys:
-        keys.props["aria-pressed"] = pressed
-        keys.props('title="Single-letter keys: ? lists them where there are any"')
-        ui.icon("keyboard")
-        text("span", "Keys")
-        text("span", "on").classes("keys-on").props('aria-hidden="true"')
-        text("span", "off").classes("keys-off").props('aria-hidden="true"')
-    keys.on("click", js_handler="() => tocsin.keys.toggle()")
+    keys_on = client.request.cookies.get(KEYS_COOKIE) != "off"
+    _fixed(Html(_sound() + _keys(keys_on))).classes("desk-switches")
     theme = ui.element("button").props('type="button" title="Dark or light" aria-label="Dark or light theme"')
     with theme.classes("desk-switch").on("click", switch):
         ui.icon("contrast")
 
 
+def _sound() -> Html:
+    return _switch(
+        tag("span", markup.icon("volume_off"), tag("span", "Sound off"), class_="when-off"),
+        tag("span", markup.icon("volume_up"), tag("span", "Sound on"), class_="when-on"),
+        tag("span", "Sound held back by the browser: press a key", class_="when-blocked"),
+        id="sound",
+        aria_pressed="false",
+        title="Sound when an urgent alert comes",
+    )
+
+
+def _keys(on: bool) -> Html:
+    return _switch(
+        markup.icon("keyboard"),
+        tag("span", "Keys"),
+        tag("b", "on", class_="keys-on", aria_hidden="true"),
+        tag("b", "off", class_="keys-off", aria_hidden="true"),
+        id="keys",
+        aria_pressed="true" if on else "false",
+        title="Single-letter keys: ? lists them where there are any",
+    )
+
+
+def _switch(*inside: Html, **attributes: str) -> Html:
+    """A button that the script of the page knows by its id."""
+    return tag("button", *inside, type="button", class_="desk-switch", **attributes)
+
+
 def _who(person: Person) -> None:
-    with ui.element("div").classes("desk-who"):
-        ui.icon("account_circle")
-        text("span", person.display or person.name).props(f'title="{ROLE_NAMES.get(person.role, person.role)}"')
-        with ui.element("a").props('href="/logout" title="Log out" aria-label="Log out"').classes("desk-switch"):
-            ui.icon("logout")
+    name = tag("span", person.display or person.name, title=ROLE_NAMES.get(person.role, person.role))
+    out = tag("a", markup.icon("logout"), href="/logout", title="Log out", aria_label="Log out", class_="desk-switch")
+    _fixed(Html(markup.icon("account_circle") + name + out)).classes("desk-who")

@@ -22,8 +22,11 @@ from schemas.lifecycle import ACTIONS_TOPIC, LIFECYCLE_TOPIC, Action, AlertState
 from schemas.settings import Settings
 from streams.kafka import client_config
 
-Subscriber = Callable[[str, str], None]
-"""Called on the event loop with kind (``alert``, ``silence``, ``notification``, ``action``, ``standing``) and key."""
+Keys = dict[str, None]
+"""Keys in the order of their first change; the values say nothing."""
+Subscriber = Callable[[str, Keys], None]
+"""Called on the event loop with a kind (``alert``, ``silence``, ``notification``, ``action``, ``standing``) and the
+keys of it that changed; others are given the same object."""
 
 MAX_ACTIONS: Final = 5_000
 COALESCE_S: Final = 0.1
@@ -97,8 +100,8 @@ class Live:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._next: dict[str, int] = {}
-        self._subscribers: dict[int, Subscriber] = {}
-        self._changed: dict[tuple[str, str], None] = {}
+        self._subscribers: dict[int, tuple[Subscriber, tuple[str, ...]]] = {}
+        self._changed: dict[str, Keys] = {}
         self._flush_due = False
         self._expected: dict[str, asyncio.Future[Action]] = {}
         self.states: dict[str, AlertState] = {}
@@ -125,11 +128,12 @@ class Live:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 5.0)
 
-    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Tell ``callback`` of changes, each (kind, key) once in ``COALESCE_S`` seconds. Call what is returned to end
-        it; doing so twice is harmless."""
+    def subscribe(self, callback: Subscriber, *kinds: str) -> Callable[[], None]:
+        """Tell ``callback`` of changes of these kinds, of each kind once in ``COALESCE_S`` seconds: a storm changes
+        hundreds of alerts in that time, before hundreds of pages. Call what is returned to end it; doing so twice is
+        harmless."""
         number = max(self._subscribers, default=0) + 1
-        self._subscribers[number] = callback
+        self._subscribers[number] = (callback, kinds)
 
         def unsubscribe() -> None:
             self._subscribers.pop(number, None)
@@ -161,7 +165,7 @@ class Live:
         """Take in changes; on the event loop."""
         for change in changes:
             self._take(change)
-            self._changed[(change.kind, change.key)] = None
+            self._note(change.kind, change.key)
         self._flush_later()
 
     def _take(self, change: Change) -> None:
@@ -181,6 +185,9 @@ class Live:
         if change.kind == "alert":
             self.positions[change.key] = change.position
 
+    def _note(self, kind: str, key: str) -> None:
+        self._changed.setdefault(kind, {})[key] = None
+
     def _flush_later(self) -> None:
         if self._changed and not self._flush_due:
             self._flush_due = True
@@ -189,19 +196,21 @@ class Live:
     def _flush(self) -> None:
         self._flush_due = False
         changed, self._changed = self._changed, {}
-        for callback in list(self._subscribers.values()):
-            for kind, key in changed:
+        for callback, kinds in list(self._subscribers.values()):
+            for kind in kinds:
+                if not (keys := changed.get(kind)):
+                    continue
                 try:
-                    callback(kind, key)
+                    callback(kind, keys)
                 except Exception:  # one page's fault must not keep the others from hearing
-                    log.exception("a subscriber failed on %s %s", kind, key)
+                    log.exception("a subscriber failed on %s %s", kind, list(keys)[:10])
 
     def stand(self, standing: Standing) -> None:
         """Note how far behind this process is; on the event loop."""
         if standing == self.standing:
             return
         if standing.text != self.standing.text:
-            self._changed[("standing", "")] = None
+            self._note("standing", "")
         self.standing = standing
         self._flush_later()
 

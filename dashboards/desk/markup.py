@@ -7,6 +7,7 @@ which a screen reader can walk through.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -40,6 +41,19 @@ def tag(name: str, /, *inside: object, **attributes: str | None) -> Html:
     return Html(f"<{name}{written}>{''.join(esc(each) for each in inside)}</{name}>")
 
 
+def icon(name: str) -> Html:
+    """A picture of the Material Icons, beside words that say the same."""
+    return tag("i", name, class_="q-icon notranslate material-icons", aria_hidden="true")
+
+
+def options(shown: Mapping[str, str], chosen: str) -> Html:
+    """Options of a select, by value and label."""
+    made = (
+        tag("option", label, value=value, selected="" if value == chosen else None) for value, label in shown.items()
+    )
+    return Html("".join(made))
+
+
 def join(parts: Iterable[object], between: str = " ") -> Html:
     """The parts, escaped, with escaped text between."""
     return Html(html.escape(between).join(esc(each) for each in parts))
@@ -64,21 +78,31 @@ def table(
     numeric: Sequence[str] = (),
     empty: str = "Nothing to show.",
     hide_caption: bool = False,
+    stacks: bool = True,
 ) -> Html:
-    """A table with a caption; the first cell of each row heads it. Columns in ``numeric`` are set to the right."""
+    """A table with a caption; the first cell of each row heads it. Columns in ``numeric`` are set to the right. With
+    ``stacks`` off a telephone moves it sideways instead of setting each row as a list."""
     right = {columns.index(name) for name in numeric}
 
     def style(index: int) -> str | None:
         return "num" if index in right else None
 
-    head = tag("tr", *(tag("th", name, scope="col", class_=style(index)) for index, name in enumerate(columns)))
+    # On a telephone rows are stacked (pages.css), which takes away what the elements say; the roles say it again.
+    head = tag(
+        "tr",
+        *(tag("th", name, scope="col", role="columnheader", class_=style(index)) for index, name in enumerate(columns)),
+        role="row",
+    )
     body = [
         tag(
             "tr",
             *(
-                tag("td", cell, class_=style(index)) if index else tag("th", cell, scope="row")
+                tag("td", tag("div", cell), role="cell", data_label=columns[index], class_=style(index))
+                if index
+                else tag("th", cell, scope="row", role="rowheader", data_label=columns[index])
                 for index, cell in enumerate(row)
             ),
+            role="row",
         )
         for row in rows
     ]
@@ -87,21 +111,18 @@ def table(
     inside = tag(
         "table",
         tag("caption", caption, class_="sr-only" if hide_caption else None),
-        tag("thead", head),
-        tag("tbody", *body),
-        class_="desk-table",
+        tag("thead", head, role="rowgroup"),
+        tag("tbody", *body, role="rowgroup"),
+        role="table",
+        class_="desk-table stacks" if stacks else "desk-table",
     )
     # A region that scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
     return tag("div", inside, class_="table-scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def select(name: str, chosen: str, options: Mapping[str, str]) -> Html:
+def select(name: str, chosen: str, shown: Mapping[str, str]) -> Html:
     """A choice of a form, by value and label; ``all`` stands for none of them."""
-    made = [tag("option", "all", value="")]
-    made += [
-        tag("option", label, value=value, selected="" if value == chosen else None) for value, label in options.items()
-    ]
-    return tag("select", *made, name=name)
+    return tag("select", options({"": "all"} | dict(shown), chosen), name=name)
 
 
 def pairs(items: Iterable[tuple[object, object]]) -> Html:
@@ -170,6 +191,28 @@ def counted(counts: Mapping[str, int]) -> Html:
     return esc(", ".join(said) or "–")
 
 
+def prose(text: str) -> Html:
+    """A sentence in which names and commands stand between backticks, as in Markdown."""
+    parts = text.split("`")
+    return Html("".join(tag("code", part) if index % 2 else esc(part) for index, part in enumerate(parts)))
+
+
+def hint(text: str) -> Html:
+    """A quiet paragraph of :func:`prose`."""
+    return tag("p", prose(text), class_="quiet")
+
+
 def words(name: str) -> str:
     """A symbol as people read it: ``border_crossing`` is ``border crossing``."""
     return name.replace("_", " ")
+
+
+def fields_of(group: Mapping[str, str]) -> dict[str, str]:
+    """The fields that a rule groups by, as people read them: ``header.source_system`` is ``source system``."""
+    return {field: words(field.rpartition(".")[2]) for field in group}
+
+
+def in_words(story: str, said: Mapping[str, str]) -> str:
+    """The story with what ``said`` gives in place of fields and ids; what only begins or ends like one stays."""
+    known = "|".join(re.escape(each) for each in sorted(said, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])(?:{known})(?![\w-])", lambda found: said[found[0]], story) if known else story

@@ -67,11 +67,7 @@ class Queue:
         self._show()
         keys.listen(self._pressed, moves=True)
         self._client.on_connect(self._show)
-        follow(self._client, self._desk.live, self._changed)
-
-    def _changed(self, kind: str, _: str) -> None:
-        if kind in ("alert", "standing"):
-            self._refresh_in(REFRESH_S)
+        follow(self._client, self._desk.live, lambda *_: self._refresh_in(REFRESH_S), "alert", "standing")
 
     def _refresh_in(self, seconds: float) -> None:
         if not self._refresh_due:

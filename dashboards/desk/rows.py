@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from dashboards.desk.markup import fields_of, in_words
 from dashboards.desk.selection import is_watchdog
 from dashboards.palette import LEVELS, tlp_label
 from schemas.lifecycle import AlertState, Priority
@@ -70,6 +71,7 @@ def story_of(state: AlertState) -> str:
     story = state.story.removeprefix(f"{state.rule_title}: ")
     if story == state.rule_title:
         return ""
+    story = in_words(story, fields_of(state.group))
     return story if len(story) <= MAX_STORY else story[:MAX_STORY].rsplit(" ", 1)[0] + " …"
 
 

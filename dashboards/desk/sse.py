@@ -28,7 +28,7 @@ async def events(
     now on."""
     position = resume_at(live, last_event_id)
     news = asyncio.Event()
-    unsubscribe = live.subscribe(lambda kind, _: news.set() if kind == "alert" else None)
+    unsubscribe = live.subscribe(lambda *_: news.set(), "alert")
     try:
         yield f"retry: {RETRY_MS}\n: follows the log from {position}\n\n"
         while True:

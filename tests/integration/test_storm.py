@@ -1,7 +1,8 @@
 """A storm: 20,000 signals over 300 groups within a minute, the lifecycle worker killed twice in it, people at the desk.
 
-How long the desk's pages took is printed (``-rP`` shows it) and not judged: other work on the machine is in it. The
-signals come as fast as they can be published; with ``TOCSIN_STORM_S=60`` they are spread over a minute.
+How long the desk's pages took is printed (``-rP`` shows it) beside what is wanted, and not judged: other work on the
+machine is in it. The signals come as fast as they can be published; with ``TOCSIN_STORM_S=60`` they are spread over a
+minute, which is the storm that the desk is made for.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PEOPLE = ("ana", "bo")
 SPREAD_S = float(os.environ.get("TOCSIN_STORM_S", "0"))
 SLICES = max(5, round(SPREAD_S))
 STORM_S = 60
+PAGE_MS = 300
+"""What each page should take at the server in 95 of 100 cases."""
 
 
 @contextmanager
@@ -138,4 +141,7 @@ def test_each_situation_is_told_to_each_person_once_and_none_is_missing(
         f"{len(got) - len(keys)} of {len(got)} first messages were repeated, under their key"
     )
     for each in pages:
-        print(f"{each['page']:14} asked {each['asked']:3} times, ms {each['ms']}")
+        times = f"ms at the server {each['server_ms']}, wall {each['ms']}"
+        print(f"{each['page']:14} asked {each['asked']:3} times, {each['complete']:3} complete at once; {times}")
+    slowest = max(pages, key=lambda each: int(each["server_ms"]["p95"]))
+    print(f"slowest: {slowest['page']}, p95 {slowest['server_ms']['p95']} ms at the server; wanted: below {PAGE_MS} ms")

@@ -10,15 +10,15 @@ from typing import Final
 from fastapi import Request
 from nicegui import ui
 
-from dashboards.alerts import StoreAwayError
 from dashboards.desk import access_queries, markup
-from dashboards.desk.access_queries import AccessCursorError, Accesses, AccessFilter, Shared
+from dashboards.desk.access_queries import Accesses, AccessFilter, Shared
 from dashboards.desk.auth.access_log import Entry
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, badge, join, tag
-from dashboards.desk.pages.parts import asked, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, now, panel, partner_names, raw, style
 
 DAYS: Final = 7
 """How far the page looks back when the address does not say; an alert's accesses are shown from its beginning."""
@@ -159,20 +159,17 @@ def register(desk: Desk) -> None:
                  "is in the history on its page.").classes("quiet")  # fmt: skip
             with panel("Whose, and when"):
                 raw(filters(choice, names))
-            try:
-                found, given = await _ask(desk, choice, request.query_params.get("cursor", ""), at)
-            except StoreAwayError as error:
-                failure(error)
-                return
-            except AccessCursorError as error:
-                notice(str(error), "is-bad")
-                return
-            if choice.partner and given is not None:
-                _shared(names.get(choice.partner, choice.partner), given)
-            with panel("Accesses"):
-                raw(entries(found.entries, names))
-                if found.next:
-                    raw(markup.link("Earlier", "/access", **query_of(choice), cursor=found.next))
+            cursor = request.query_params.get("cursor", "")
+            await fill(lambda: _ask(desk, choice, cursor, at), lambda found: _show(choice, names, *found))
+
+
+def _show(choice: AccessFilter, names: Mapping[str, str], found: Accesses, given: list[Shared] | None) -> None:
+    if choice.partner and given is not None:
+        _shared(names.get(choice.partner, choice.partner), given)
+    with panel("Accesses"):
+        raw(entries(found.entries, names))
+        if found.next:
+            raw(markup.link("Earlier", "/access", **query_of(choice), cursor=found.next))
 
 
 async def _ask(desk: Desk, choice: AccessFilter, cursor: str, at: datetime) -> tuple[Accesses, list[Shared] | None]:

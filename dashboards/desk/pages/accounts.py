@@ -97,9 +97,7 @@ class _Page:
             self._people = _Rows[tuple[Account, bool]]("Accounts", ACCOUNTS)
         with panel("API tokens"):
             self._tokens = _Rows[Token]("API tokens", TOKENS)
-            text("p", "tocsin accounts token NAME --scope view makes one; its secret is shown there, once.").classes(
-                "quiet"
-            )
+            raw(markup.hint("`tocsin accounts token NAME --scope view` makes one; its secret is shown there, once."))
         with panel("What a role may"):
             raw(_roles())
         self._show()

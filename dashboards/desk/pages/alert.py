@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 from fastapi import Request
@@ -12,66 +12,27 @@ from fastapi.responses import RedirectResponse, Response
 from nicegui import Client, background_tasks, ui
 
 from dashboards.alerts import StoreAwayError
-from dashboards.desk import markup, queries
-from dashboards.desk.api import state_of
+from dashboards.desk import markup
 from dashboards.desk.asking import Asker
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
 from dashboards.desk.frame import frame, text
-from dashboards.desk.history import actions_of, ids_of
+from dashboards.desk.live import Keys
 from dashboards.desk.markup import Html
 from dashboards.desk.pages import alert_view as view
 from dashboards.desk.pages import graph, timeline, worldmap
 from dashboards.desk.pages.alert_actions import ActionBar
-from dashboards.desk.pages.parts import BUILD_S, asked, chart, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.alert_subject import Subject, load, load_history, load_similar
+from dashboards.desk.pages.filling import PAUSES_S, SOON_S, ask_on, loading
+from dashboards.desk.pages.parts import BUILD_S, chart, failure, notice, now, panel, partner_names, raw, style
 from dashboards.desk.pages.story import tell
-from dashboards.desk.partner_view import Eyes, as_seen
-from dashboards.desk.similar import Similar, rank, verdicts
+from dashboards.desk.similar import verdicts
 from schemas.alerts import Alert
-from schemas.lifecycle import Action, AlertState, Delivery
 
 SETTLE_S = 0.6
 """Changes come in bursts; and rows reach ClickHouse a little after the log."""
-
-
-@dataclass
-class Subject:
-    """All that the page knows of its alert, as ``eyes`` see it; ``record`` is ``None`` until ClickHouse has it."""
-
-    alert_id: str
-    eyes: Eyes
-    record: Alert | None = None
-    state: AlertState | None = None
-    history: list[Action] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
-    similar: list[Similar] | None = None
-    ids: list[str] = field(default_factory=list)
-    """All ids that the situation has had, its own first."""
-
-    def __post_init__(self) -> None:
-        self.ids = self.ids or [self.alert_id]
-
-    def seen_by(self, person: Person) -> bool:
-        """Whether it is there and the person may see it, by the record and by the state: either may be the newer."""
-        known = [each.partners for each in (self.record, self.state) if each is not None]
-        return bool(known) and all(person.sees(partners) for partners in known)
-
-    def see(self, state: AlertState | None) -> None:
-        """Take in a newer state."""
-        self.state = as_seen(state, self.eyes) if state is not None else None
-
-    @property
-    def supersedes(self) -> list[str]:
-        """The ids before this one that its record and its state know of."""
-        return [*(self.record.supersedes if self.record else ()), *(self.state.supersedes if self.state else ())]
-
-    @property
-    def successor(self) -> str | None:
-        return (self.record.superseded_by if self.record else None) or (
-            self.state.superseded_by if self.state else None
-        )
 
 
 def register(desk: Desk) -> None:
@@ -82,18 +43,23 @@ def register(desk: Desk) -> None:
         person = person_of(request)
         subject = Subject(alert_id, desk.eyes(person))
         subject.see(desk.live.states.get(alert_id))
-        wrong: StoreAwayError | None = None
-        try:
-            await load(desk, subject)
-        except StoreAwayError as error:
-            wrong = error
+        loads = asyncio.create_task(load(desk, subject))
+        # What the log does not know, or knows to be gone, cannot be spoken of before the store has been asked.
+        known = subject.seen_by(person) and not subject.successor
+        done, _ = await asyncio.wait({loads}, timeout=SOON_S if known else None)
+        wrong = loads.exception() if done else None
+        if wrong is not None and not isinstance(wrong, StoreAwayError):
+            raise wrong
         # Before anything is said of it, were it only that it goes on under another id.
         if not subject.seen_by(person):
             return missing(person, alert_id, wrong)
         if subject.successor:
             came_from = request.query_params.get("from", alert_id)
             return RedirectResponse(f"/alerts/{subject.successor}?from={came_from}", 302)
-        Page(desk, person, subject, request.query_params.get("from")).build(wrong)
+        page = Page(desk, person, subject, request.query_params.get("from"))
+        page.build()
+        if wrong is not None or not done:
+            page.catch_up(loads)
         return None
 
 
@@ -103,41 +69,12 @@ def missing(person: Person, alert_id: str, wrong: StoreAwayError | None = None) 
         style()
         if wrong is not None:
             failure(wrong)
+            ui.timer(PAUSES_S[-1], lambda: ui.navigate.reload(), once=True, immediate=False)
         else:
             text("p", f"There is no alert with the id {alert_id}, or it is not for you to see.")
         with ui.element("p"), ui.element("a").props('href="/"'):
             text("span", "Back to the queue")
     return ui.context.client.build_response(ui.context.client.request, 503 if wrong else 404)
-
-
-async def load(desk: Desk, subject: Subject) -> None:
-    """Read the alert anew, and what was done about it. Similar alerts come later: they take longest.
-
-    Raises:
-        StoreAwayError: no answer, or an error of the store.
-    """
-    store, alert_id = desk.store, subject.alert_id
-    record, stored = await asyncio.gather(asked(store.alert, alert_id), state_of(desk, alert_id))
-    subject.record = as_seen(record, subject.eyes) if record is not None else None
-    subject.see(desk.live.states.get(alert_id) or stored)
-    subject.ids = await ids_of(desk, subject.eyes, alert_id, subject.supersedes)
-    await asyncio.gather(load_history(desk, subject), load_deliveries(desk, subject))
-
-
-async def load_history(desk: Desk, subject: Subject) -> None:
-    """The history, the latest first."""
-    subject.history = (await actions_of(desk, subject.eyes, subject.ids))[::-1]
-
-
-async def load_deliveries(desk: Desk, subject: Subject) -> None:
-    subject.deliveries = await asked(queries.deliveries, desk.store, subject.ids)
-
-
-async def load_similar(desk: Desk, person: Person, subject: Subject) -> None:
-    if subject.record is not None:
-        found = await asked(queries.candidates, desk.store, subject.record)
-        seen = (as_seen(each, subject.eyes) for each in found if person.sees(each.partners))
-        subject.similar = rank(subject.record, seen)
 
 
 class Page:
@@ -152,13 +89,13 @@ class Page:
         self._due: set[str] = set()
         self._parts: dict[str, ui.html] = {}
 
-    def build(self, wrong: StoreAwayError | None) -> None:
+    def build(self) -> None:
+        """Make the elements, of what is known, and follow the log."""
         subject = self._subject
         title = subject.record.rule.title if subject.record else subject.state.rule_title if subject.state else "Alert"
         with frame(title, self._person, "queue"):
             style()
-            if wrong is not None:
-                failure(wrong, self._reload)
+            self._wrong = ui.element("div").classes("filling")
             if self._came_from and self._came_from != subject.alert_id:
                 notice(
                     f"You asked for alert {self._came_from}. An earlier event came to light, so the same situation "
@@ -168,10 +105,31 @@ class Page:
             self._bar.build()
             self.head()
             self.contents()
-        follow(self._client, self._desk.live, self._changed)
-        ui.timer(0.05, self._find_similar, once=True)
+        follow(self._client, self._desk.live, self._changed, "alert", "notification")
+        if subject.record is not None:
+            ui.timer(0.05, self._find_similar, once=True)
         # "for 12 min more" and "5 min ago" would grow stale.
         ui.timer(30, self._tick, immediate=False)
+
+    def catch_up(self, loads: asyncio.Task[None]) -> None:
+        """Show the rest when it is there; ``loads`` is the question that is on its way, or was not answered."""
+        questions = chain([loads], (load(self._desk, self._subject) for _ in repeat(None)))
+        before = self._subject.record
+
+        def away(error: StoreAwayError) -> bool:
+            if not self._client.is_deleted:
+                self._wrong.clear()
+                with self._wrong:
+                    failure(error)
+            return not self._client.is_deleted
+
+        async def go() -> None:
+            await ask_on(lambda: next(questions), away)
+            if not self._client.is_deleted:
+                self._wrong.clear()
+                self._show_loaded(before)
+
+        background_tasks.create(go(), name="alert page")
 
     def _texts(self) -> dict[str, Html]:
         """The parts that change while the page is open, as they read now."""
@@ -201,7 +159,10 @@ class Page:
     def head(self) -> None:
         subject = self._subject
         if subject.record is None:
-            notice("The evidence is not stored yet; this page fills itself when it is.")
+            if subject.loaded:
+                notice("The evidence is not stored yet; this page fills itself when it is.")
+            else:
+                loading("Loading the evidence …")
             if subject.state is not None:
                 text("p", subject.state.story).classes("story")
             return
@@ -299,12 +260,14 @@ class Page:
             with panel("Notified"):
                 self._part("deliveries")
 
-    def _changed(self, kind: str, key: str) -> None:
+    def _changed(self, kind: str, keys: Keys) -> None:
         """Follow the log: at once where the log has all, a moment later where ClickHouse is asked."""
         subject = self._subject
-        if kind == "alert" and key == subject.alert_id:
+        if kind == "alert":
+            if subject.alert_id not in keys:
+                return
             before = subject.state
-            if (latest := self._desk.live.states.get(key)) is not None:
+            if (latest := self._desk.live.states.get(subject.alert_id)) is not None:
                 subject.see(latest)
             if self._left():
                 return
@@ -313,10 +276,10 @@ class Page:
             if before is None or subject.state is None or before.alert_version != subject.state.alert_version:
                 self._later("contents", self._reload)
             self._later("history", self._reload_history)
-        elif kind == "notification":
-            known = self._desk.live.notifications.get(key)
-            if known is not None and not set(subject.ids).isdisjoint(known.alert_ids):
-                self._later("history", self._reload_history)
+            return
+        told = (self._desk.live.notifications.get(key) for key in keys)
+        if any(each is not None and not set(subject.ids).isdisjoint(each.alert_ids) for each in told):
+            self._later("history", self._reload_history)
 
     def _left(self) -> bool:
         """Leave the page, which is not to be shown any longer: for its successor's, or for what says that it is not for
@@ -343,13 +306,16 @@ class Page:
         background_tasks.create(do(), name=f"alert page {what}")
 
     async def _reload_history(self) -> None:
-        await asyncio.gather(load_history(self._desk, self._subject), load_deliveries(self._desk, self._subject))
+        await load_history(self._desk, self._subject)
         if not self._left():
             self._tick()
 
     async def _reload(self) -> None:
         before = self._subject.record
         await load(self._desk, self._subject)
+        self._show_loaded(before)
+
+    def _show_loaded(self, before: Alert | None) -> None:
         if self._left():
             return
         if before is None:

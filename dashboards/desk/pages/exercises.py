@@ -12,14 +12,14 @@ from typing import Final
 from fastapi import Request
 from nicegui import ui
 
-from dashboards.alerts import StoreAwayError
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Drill
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, words
-from dashboards.desk.pages.parts import BUILD_S, asked, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, notice, now, panel, partner_names, raw, style
 from dashboards.explain import duration
 
 DAYS: Final = 30
@@ -124,7 +124,7 @@ def drill_table(drills: Sequence[Drill], names: Mapping[str, str]) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/exercises", response_timeout=BUILD_S)
+    @ui.page("/exercises")
     async def exercises_page(request: Request) -> None:
         with frame("Exercises", person_of(request), "exercises"):
             style()
@@ -132,13 +132,11 @@ def register(desk: Desk) -> None:
                 "Drills run on the live path and are never mistaken for it: what is here is not in live figures.",
                 "is-exercise",
             )
-            try:
-                drills = await asked(feed_queries.drills, desk.store, now() - timedelta(days=DAYS))
-            except StoreAwayError as error:
-                failure(error)
-                return
-            text("p", headline(drills))
-            with panel("How they went"):
-                raw(score_table(scores(drills)))
-            with panel("Alerts of exercises"):
-                raw(drill_table(drills, partner_names(desk.settings)))
+            await fill(lambda: asked(feed_queries.drills, desk.store, now() - timedelta(days=DAYS)), show)
+
+    def show(drills: Sequence[Drill]) -> None:
+        text("p", headline(drills))
+        with panel("How they went"):
+            raw(score_table(scores(drills)))
+        with panel("Alerts of exercises"):
+            raw(drill_table(drills, partner_names(desk.settings)))

@@ -11,14 +11,15 @@ from typing import Any, Final, Literal
 from fastapi import Request
 from nicegui import ui
 
-from dashboards.alerts import Store, StoreAwayError
+from dashboards.alerts import StoreAwayError
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Feed, Refusals
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, badge, tag, words
-from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, partners, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, now, panel, partners, raw, style
 from dashboards.explain import age, duration
 from schemas.partners import Partner
 from schemas.yaml_lines import ConfigError
@@ -135,9 +136,7 @@ def feed_table(found: Sequence[PartnerFeed], now: datetime) -> Html:
         (
             tag("span", entry.partner.name, title=entry.partner.id),
             words(feed.family),
-            markup.sparkline(
-                feed.minutes, f"Events a minute: {feed.minutes[-1]} now, at most {max(feed.minutes, default=0)}"
-            ),
+            _spark(feed.minutes),
             f"{feed.rate:.2f}",
             f"{feed.hour:,}",
             _lag(feed.occurred_to_published_ms),
@@ -163,6 +162,15 @@ def feed_table(found: Sequence[PartnerFeed], now: datetime) -> Html:
     )
 
 
+def _spark(minutes: Sequence[int]) -> Html:
+    # The minute that has just begun would look like a feed that breaks off.
+    whole = minutes[:-1]
+    said = (
+        f"Events a minute: {whole[-1]} in the last one, at most {max(whole)}" if whole else "No minute has passed yet"
+    )
+    return markup.sparkline(whole, said)
+
+
 def _lag(pair: tuple[float, float] | None) -> str:
     return f"{duration(pair[0] / 1000)} ({duration(pair[1] / 1000)})" if pair else "–"
 
@@ -177,28 +185,33 @@ def headline(found: Sequence[PartnerFeed]) -> str:
     return f"{len(wrong)} of {len(found)} partners need attention: {said}. {rate:.1f} events/s arrive."
 
 
-async def _load(store: Store, at: datetime) -> tuple[list[Feed], list[Refusals]]:
-    return await asyncio.gather(
-        asked(feed_queries.feeds, store, at),
-        asked(feed_queries.refusals, store, at - timedelta(minutes=feed_queries.SPARK_MINUTES)),
+Seen = tuple[list[PartnerFeed], datetime]
+"""The feeds, and when they were looked at."""
+
+
+async def _load(desk: Desk) -> Seen:
+    """Raises:
+    StoreAwayError: no answer, or an error of the store.
+    ConfigError: the partners' file is wrong.
+    OSError: it cannot be read.
+    """
+    at = now()
+    known = partners(desk.settings)
+    feeds, refusals = await asyncio.gather(
+        asked(feed_queries.feeds, desk.store, at),
+        asked(feed_queries.refusals, desk.store, at - timedelta(minutes=feed_queries.SPARK_MINUTES)),
     )
+    return summarise(known, feeds, refusals, at), at
 
 
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/feeds", response_timeout=BUILD_S)
+    @ui.page("/feeds")
     async def feeds_page(request: Request) -> None:
         with frame("Feeds", person_of(request), "feeds"):
             style()
-            try:
-                at = now()
-                known = partners(desk.settings)
-                feeds, refusals = await _load(desk.store, at)
-            except (StoreAwayError, ConfigError, OSError) as error:
-                failure(error)
-                return
-            _Body(desk).build(summarise(known, feeds, refusals, at), at)
+            await fill(lambda: _load(desk), _Body(desk).build)
 
 
 class _Body:
@@ -207,7 +220,8 @@ class _Body:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def build(self, found: list[PartnerFeed], at: datetime) -> None:
+    def build(self, seen: Seen) -> None:
+        found, at = seen
         self._headline = text("p", headline(found)).props('role="status"')
         with panel("Partners"):
             self._partners = raw(partner_table(found))
@@ -216,10 +230,8 @@ class _Body:
         ui.timer(REFRESH_S, self._refresh, immediate=False)
 
     async def _refresh(self) -> None:
-        at = now()
         try:
-            feeds, refusals = await _load(self._desk.store, at)
-            found = summarise(partners(self._desk.settings), feeds, refusals, at)
+            found, at = await _load(self._desk)
         except (StoreAwayError, ConfigError, OSError) as error:
             self._headline.text = f"What follows is old: {error}"
             return

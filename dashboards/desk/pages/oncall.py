@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,14 +14,14 @@ from zoneinfo import ZoneInfo
 from fastapi import Request
 from nicegui import ui
 
-from dashboards.alerts import StoreAwayError
 from dashboards.desk import markup, queries
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame
 from dashboards.desk.markup import Html, join, tag
 from dashboards.desk.pages.alert_view import deliveries
-from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, failure, now, panel, raw, style
 from dashboards.explain import between
 from processors.oncall import OnCall, Planned
 from processors.rotations import Shift
@@ -175,13 +176,13 @@ def chooser(states: Mapping[str, AlertState], chosen: str) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/oncall", response_timeout=BUILD_S)
+    @ui.page("/oncall")
     async def oncall_page(request: Request) -> None:
         chosen = request.query_params.get("alert", "")
         with frame("On call", person_of(request), "oncall"):
             style()
             try:
-                oncall = await asked(policy_of, desk.oncall_file)
+                oncall = await asyncio.to_thread(policy_of, desk.oncall_file)
             except (ConfigError, OSError) as error:
                 failure(error)
                 return
@@ -197,8 +198,5 @@ def register(desk: Desk) -> None:
                     raw(tag("p", join(["About", markup.alert_link(chosen, state.story or state.rule_title)])))
                     raw(preview_table(oncall.preview(state, at), at))
             with panel("Last deliveries"):
-                try:
-                    raw(deliveries(await asked(queries.latest_deliveries, desk.store)))
-                except StoreAwayError as error:
-                    failure(error)
-            text("p", f"The policy is in {desk.oncall_file.name}; check it with: tocsin oncall check").classes("quiet")
+                await fill(lambda: asked(queries.latest_deliveries, desk.store), lambda found: raw(deliveries(found)))
+            raw(markup.hint(f"The policy is in `{desk.oncall_file.name}`; check it with `tocsin oncall check`."))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from nicegui import ui
 from nicegui.element import Element
 
-from dashboards.alerts import Store, StoreAwayError
+from dashboards.alerts import StoreAwayError
 from dashboards.desk import markup
-from dashboards.desk.frame import heading, text, this_desk
+from dashboards.desk.frame import heading, text
 from schemas.partners import Partner, load_partners
 from schemas.settings import Settings
 from schemas.yaml_lines import ConfigError
@@ -26,12 +26,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-ASK_AGAIN_S: Final = 3.0
-PATIENCE: Final = 10
+LIMIT_S: Final = 4.0
+"""A question that is not answered by then is given up. It ends by itself sooner (``app.READ_S``), but may have to wait
+for a thread."""
 _PANELS = count(1)
-BUILD_S = 10.0
-"""Seconds in which a page has to be built; it says itself that ClickHouse is slow or away. After NiceGUI's 3 seconds
-the answer was an empty error 500."""
+BUILD_S: Final = 10.0
+"""Seconds in which a page has to be built that cannot begin without ClickHouse; it says itself when that is away. After
+NiceGUI's 3 seconds the answer was an empty error 500."""
 STYLE = '<link rel="stylesheet" href="/static/pages.css">'
 
 
@@ -41,8 +42,15 @@ def now() -> datetime:
 
 
 async def asked(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Ask something that blocks, on a thread. What it raises is raised here."""
-    return await asyncio.to_thread(call, *args, **kwargs)
+    """Ask the store something, on a thread. What ``call`` raises is raised here.
+
+    Raises:
+        StoreAwayError: as ``call`` does, or because it gives nothing within ``LIMIT_S``.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(call, *args, **kwargs), LIMIT_S)
+    except TimeoutError as error:
+        raise StoreAwayError(f"There was no answer within {LIMIT_S:.0f} s.") from error
 
 
 def style() -> None:
@@ -105,64 +113,15 @@ def notice(content: str, look: str = "") -> Element:
     return made
 
 
-def failure(error: Exception, again: Callable[[], Awaitable[None]] | None = None) -> None:
-    """What is wrong, where the page's contents would have been. While the store is away it is asked every few seconds
-    whether it is back; then ``again`` fills the gap, or the whole page is loaded anew."""
-    with ui.element("div").props('role="alert"') as shown:
-        if not isinstance(error, StoreAwayError):
-            notice(f"This cannot be shown right now. {error}", "is-bad")
-            return
-        notice(f"This cannot be shown right now. {error} The page fills itself once the store answers.", "is-bad")
-        _Return(shown, again).wait()
-
-
-async def _answers(store: Store) -> bool:
-    try:
-        await asked(store.rows, "SELECT 1")
-    except StoreAwayError:
-        return False
-    return True
-
-
-class _Return:
-    """Waits for the store. All open pages ask it by one question at a time: a store that takes long to say nothing must
-    not hold every thread."""
-
-    _question: ClassVar[asyncio.Task[bool] | None] = None
-
-    def __init__(self, shown: Element, again: Callable[[], Awaitable[None]] | None) -> None:
-        self._shown, self._again, self._client = shown, again, ui.context.client
-        self._store = this_desk().store
-        self._asked, self._was_away = 0, False
-
-    def wait(self) -> None:
-        """Begin to ask."""
-        self._timer = ui.timer(ASK_AGAIN_S, self._ask, immediate=False)
-
-    async def _ask(self) -> None:
-        self._asked += 1
-        question = _Return._question
-        if question is None or question.done():
-            question = _Return._question = asyncio.create_task(_answers(self._store))
-        if not await asyncio.shield(question):
-            self._was_away = True
-            return
-        # A store that answers this, and not what the page asks, would have it loaded without end.
-        if not self._was_away and self._asked < PATIENCE:
-            return
-        self._timer.deactivate()
-        if self._again is None:
-            self._client.run_javascript("location.reload()")
-            return
-        try:
-            await self._again()
-        except StoreAwayError:
-            self._asked, self._was_away = 0, False
-            self._timer.activate()
+def failure(error: Exception) -> None:
+    """What is wrong, where the page's contents would have been. Whoever asked a store that does not answer asks again:
+    see ``filling``."""
+    with ui.element("div").props('role="alert"'):
+        if isinstance(error, StoreAwayError):
+            notice("ClickHouse does not answer; trying again.", "is-bad")
+            text("p", str(error)).classes("quiet")
         else:
-            # Whoever filled the gap may have put it away with what was around it.
-            if not self._shown.is_deleted:
-                self._shown.delete()
+            notice(f"This cannot be shown right now. {error}", "is-bad")
 
 
 @cache

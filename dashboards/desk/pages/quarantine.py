@@ -10,14 +10,14 @@ from typing import Final
 from fastapi import Request
 from nicegui import ui
 
-from dashboards.alerts import StoreAwayError
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import QuarantineFilter, Refusals, Refused
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame
 from dashboards.desk.markup import Html, tag, words
-from dashboards.desk.pages.parts import BUILD_S, asked, failure, now, panel, partner_names, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, now, panel, partner_names, raw, style
 
 DAYS: Final = 7
 ROW: Final = 16
@@ -141,23 +141,24 @@ def filters(choice: QuarantineFilter, refusals: Sequence[Refusals], names: Mappi
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/quarantine", response_timeout=BUILD_S)
+    @ui.page("/quarantine")
     async def quarantine_page(request: Request) -> None:
         choice = choice_of(request.query_params)
-        names = partner_names(desk.settings)
         with frame("Quarantine", person_of(request), "quarantine"):
             style()
-            try:
-                refusals, records = await asyncio.gather(
-                    asked(feed_queries.refusals, desk.store, now() - timedelta(days=DAYS)),
-                    asked(feed_queries.quarantine, desk.store, choice),
-                )
-            except StoreAwayError as error:
-                failure(error)
-                return
-            with panel(f"Refused in {DAYS} days"):
-                raw(by_reason(refusals, names))
-            with panel("Newest refused records"):
-                raw(filters(choice, refusals, names))
-                raw(newest(records, names))
-                text("p", "Send them again once their cause is mended: tocsin quarantine replay").classes("quiet")
+            await fill(lambda: load(choice), lambda found: show(choice, *found))
+
+    async def load(choice: QuarantineFilter) -> tuple[list[Refusals], list[Refused]]:
+        return await asyncio.gather(
+            asked(feed_queries.refusals, desk.store, now() - timedelta(days=DAYS)),
+            asked(feed_queries.quarantine, desk.store, choice),
+        )
+
+    def show(choice: QuarantineFilter, refusals: Sequence[Refusals], records: Sequence[Refused]) -> None:
+        names = partner_names(desk.settings)
+        with panel(f"Refused in {DAYS} days"):
+            raw(by_reason(refusals, names))
+        with panel("Newest refused records"):
+            raw(filters(choice, refusals, names))
+            raw(newest(records, names))
+            raw(markup.hint("Send them again once their cause is mended: `tocsin quarantine replay`."))

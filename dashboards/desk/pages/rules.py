@@ -15,7 +15,7 @@ from typing import Final
 from fastapi import Request
 from nicegui import background_tasks, ui
 
-from dashboards.alerts import Store, StoreAwayError
+from dashboards.alerts import Store
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
@@ -24,9 +24,10 @@ from dashboards.desk.feed_queries import RuleWork
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, link, tag
 from dashboards.desk.pages import backtest
-from dashboards.desk.pages.parts import BUILD_S, asked, button, chart, failure, now, panel, raw, style
+from dashboards.desk.pages.filling import fill
+from dashboards.desk.pages.parts import asked, button, chart, now, panel, raw, style
 from dashboards.palette import level_rank
-from processors.rule_files import RuleError, load
+from processors.rule_files import load
 from processors.rulebook import Correlation, Rulebook
 
 Files = tuple[tuple[str, int], ...]
@@ -111,7 +112,7 @@ def rule_table(found: Sequence[RuleLine], days: int, chosen: str) -> Html:
                     days=str(days),
                 ),
                 markup.level_badge(each.level) if each.level else tag("span", "not in force", class_="quiet"),
-                each.owner or "–",
+                tag("span", each.owner or "–", class_="whole"),
                 f"{each.alerts:,}",
                 f"{each.exercises:,}",
                 f"{each.signals:,}",
@@ -124,6 +125,7 @@ def rule_table(found: Sequence[RuleLine], days: int, chosen: str) -> Html:
         ),
         numeric=("Alerts", "In exercises", "Signals", "True positive", "False positive"),
         empty="There are no rules.",
+        stacks=False,
     )
 
 
@@ -204,43 +206,36 @@ def register(desk: Desk) -> None:
     """Serve the page."""
     known = books(desk.settings.rules_path)
 
-    @ui.page("/rules", response_timeout=BUILD_S)
+    @ui.page("/rules")
     async def rules_page(request: Request) -> None:
         page = _Page(desk, known, person_of(request), request.query_params)
         with frame("Rules", page.person, "rules"):
             style()
-            page.box = ui.element("div").classes("page-grid")
-            if known.at_hand() is not None:
-                await page.fill()
-                return
-            with page.box:
-                text("p", "Reading the rules …").props('role="status"')
-            ui.timer(0.05, page.fill, once=True)
+            await fill(page.load, page.show)
+
+
+Loaded = tuple[Rulebook, list[RuleLine]]
 
 
 class _Page:
-    """One open page; ``box`` holds its contents."""
-
-    box: ui.element
+    """One open page."""
 
     def __init__(self, desk: Desk, known: Books, person: Person, query: Mapping[str, str]) -> None:
         self._desk, self._books, self.person = desk, known, person
         self._chosen = query.get("rule", "")
         self._days = 30 if query.get("days") == "30" else 7
 
-    async def fill(self) -> None:
-        """Read everything and show it."""
-        try:
-            book = await asked(self._books.get)
-            work, signals = await _load(self._desk.store, self._days)
-        except (StoreAwayError, RuleError, OSError) as error:
-            self.box.clear()
-            with self.box:
-                failure(error, self.fill)
-            return
-        self.box.clear()
-        with self.box:
-            self._show(book, lines(book, work, signals))
+    async def load(self) -> Loaded:
+        """Read the rules and what they did."""
+        book, (work, signals) = await asyncio.gather(
+            asyncio.to_thread(self._books.get), _load(self._desk.store, self._days)
+        )
+        return book, lines(book, work, signals)
+
+    def show(self, loaded: Loaded) -> None:
+        """Make the contents."""
+        with ui.element("div").classes("page-grid"):
+            self._show(*loaded)
 
     def _show(self, book: Rulebook, found: Sequence[RuleLine]) -> None:
         chosen, days = self._chosen, self._days

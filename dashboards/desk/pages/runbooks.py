@@ -54,7 +54,9 @@ def register(_: Desk) -> None:
         with frame("Runbooks", person_of(request), "runbooks"):
             style()
             with panel("Which one is it?"):
-                rows = ((markup.link(each.title, f"/runbooks/{each.name}"), each.symptom) for each in _all())
+                rows = (
+                    (markup.link(each.title, f"/runbooks/{each.name}"), markup.prose(each.symptom)) for each in _all()
+                )
                 raw(markup.table("Runbooks by what shows", ("Runbook", "What shows"), rows, hide_caption=True))
 
     @ui.page("/runbooks/{name}")

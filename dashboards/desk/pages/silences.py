@@ -148,11 +148,11 @@ class _Page:
         with panel("Now and to come"):
             self._box = ui.element("div")
         self._show()
-        follow(self._client, self._desk.live, self._changed)
+        follow(self._client, self._desk.live, lambda *_: self._changed(), "silence")
         ui.timer(REFRESH_S, self._show, immediate=False)
 
-    def _changed(self, kind: str, _: str) -> None:
-        if kind == "silence" and not self._due:
+    def _changed(self) -> None:
+        if not self._due:
             self._due = True
             # What a silence covers comes a moment after it.
             asyncio.get_running_loop().call_later(SETTLE_S, self._show)

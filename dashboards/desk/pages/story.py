@@ -13,7 +13,7 @@ from typing import Final
 
 import pycountry
 
-from dashboards.desk.markup import words
+from dashboards.desk.markup import fields_of, in_words, words
 from dashboards.explain import between
 from schemas.alerts import Alert
 
@@ -107,7 +107,7 @@ def concerned(alert: Alert) -> list[str]:
 
 def tell(alert: Alert, names: Mapping[str, str], now: datetime) -> Story:
     """The alert in plain words; ``names`` are names of partners by id."""
-    return Story(_what(alert), _where(alert), _when(alert, now), _who(alert, names), _sure(alert), _do(alert))
+    return Story(_what(alert, names), _where(alert), _when(alert, now), _who(alert, names), _sure(alert), _do(alert))
 
 
 def _sentence(text: str) -> str:
@@ -115,9 +115,10 @@ def _sentence(text: str) -> str:
     return text if not text or text[-1] in ".!?" else f"{text}."
 
 
-def _what(alert: Alert) -> str:
+def _what(alert: Alert, names: Mapping[str, str]) -> str:
     drill = "This is an exercise, not a real situation. " if alert.exercise else ""
-    return drill + _sentence(alert.story or alert.rule.title)
+    said = fields_of(alert.group) | {each: names.get(each, each) for each in alert.partners}
+    return drill + _sentence(in_words(alert.story or alert.rule.title, said))
 
 
 def _where(alert: Alert) -> str:

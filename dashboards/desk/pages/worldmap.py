@@ -13,7 +13,7 @@ from dashboards.desk.pages.timeline import Event
 
 WORLD: Final = "/static/world.json"
 SCRIPT: Final = "/static/offline-map.js"
-MAX_NUMBERS: Final = 3
+MAX_RUNS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,15 @@ class Spot:
 
     @property
     def label(self) -> str:
-        """``1``, ``1, 3``, ``1, 3, 4…``."""
-        shown = ", ".join(str(number) for number in self.numbers[:MAX_NUMBERS])
-        return shown + ("…" if len(self.numbers) > MAX_NUMBERS else "")
+        """``1``, ``1, 3``, ``1–3``, ``1–3, 5…``."""
+        runs: list[list[int]] = []
+        for number in self.numbers:
+            if runs and number == runs[-1][-1] + 1:
+                runs[-1][1:] = [number]
+            else:
+                runs.append([number])
+        shown = ", ".join("–".join(map(str, run)) for run in runs[:MAX_RUNS])
+        return shown + ("…" if len(runs) > MAX_RUNS else "")
 
 
 def spots(events: list[Event]) -> list[Spot]:
@@ -73,7 +79,7 @@ def options(events: list[Event]) -> dict[str, Any]:
                     "lat": spot.lat,
                     "lon": spot.lon,
                     "label": spot.label,
-                    "title": f"{'Events' if len(spot.numbers) > 1 else 'Event'} {spot.label}: {spot.name}",
+                    "title": f"{_events(spot).capitalize()}: {spot.name}",
                     "name": spot.name,
                 }
                 for spot in spots(events)
@@ -83,6 +89,10 @@ def options(events: list[Event]) -> dict[str, Any]:
     }
 
 
+def _events(spot: Spot) -> str:
+    return f"{'events' if len(spot.numbers) > 1 else 'event'} {spot.label}"
+
+
 def told(events: list[Event]) -> str:
     """The map in words."""
-    return "; then ".join(f"{spot.name} (event {spot.label})" for spot in spots(events))
+    return "; then ".join(f"{spot.name} ({_events(spot)})" for spot in spots(events))

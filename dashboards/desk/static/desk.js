@@ -57,6 +57,18 @@ window.tocsin = (() => {
     tick();
   }
 
+  // The menu of the header goes as menus do: with Escape, or when one looks elsewhere.
+  function fold(event) {
+    const menu = document.querySelector(".desk-more[open]");
+    if (!menu || (event.key ? event.key !== "Escape" : menu.contains(event.target))) return;
+    if (event.key && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+
+  addEventListener("click", (event) => {
+    if (event.target.closest?.("#sound")) toggleSound();
+  });
+  for (const leave of ["keydown", "focusin", "pointerdown"]) addEventListener(leave, fold);
   setInterval(tick, 1000);
   for (const gesture of ["keydown", "pointerup"]) addEventListener(gesture, () => setTimeout(show), true);
   addEventListener("storage", show);
@@ -67,5 +79,5 @@ window.tocsin = (() => {
     show();
   }).observe(root, { childList: true, subtree: true });
 
-  return { alarm, toggleSound, count, clock, tick };
+  return { alarm, count, clock, tick };
 })();

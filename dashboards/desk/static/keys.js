@@ -34,10 +34,12 @@ tocsin.keys = (() => {
     } else if (!moves.some((move) => move(event.key))) return;
     event.preventDefault();
   });
+  addEventListener("click", (event) => {
+    if (event.target.closest?.("#keys")) toggle();
+  });
   show();
 
   return {
-    toggle,
     /** `move(key)` is asked about keys that are the browser's business; it says whether it took the key. */
     moves: (move) => moves.push(move),
     /** `call()` gives the id of the alert that keys are about. */

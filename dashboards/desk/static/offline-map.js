@@ -53,12 +53,18 @@
 
   const nameCountries = (map, layer, labels, spots) => {
     layer.clearLayers();
-    const view = map.getBounds();
+    const view = map.getBounds(), frame = map.getPixelBounds();
+    const taken = [];
     for (const { name, middle, west, east } of labels) {
       if (!view.contains(middle)) continue;
       const at = map.latLngToLayerPoint(middle);
+      const half = L.point(name.length * 3.5, 8), centre = map.project(middle);
+      const box = L.bounds(centre.subtract(half), centre.add(half));
+      // Cut off at the edge, or over another name, it could not be read.
+      if (!frame.contains(box) || taken.some((other) => other.intersects(box))) continue;
       const room = map.latLngToLayerPoint([middle[0], east]).x - map.latLngToLayerPoint([middle[0], west]).x;
       if (room < name.length * 7 || spots.some((spot) => spot.at && spot.at.distanceTo(at) < SPOT * 1.5)) continue;
+      taken.push(box);
       const icon = L.divIcon({ className: "map-country", html: text(name), iconSize: [0, 0] });
       L.marker(middle, { icon, interactive: false, keyboard: false }).addTo(layer);
     }
@@ -82,8 +88,9 @@
     spots.forEach((spot, index) => {
       const moved = shown[index].subtract(spot.at);
       spot.at = shown[index];
-      const anchor = [SPOT / 2 - moved.x, SPOT / 2 - moved.y];
-      spot.marker.setIcon(L.divIcon({ className: "map-spot", html: text(spot.label), iconSize: [SPOT, SPOT], iconAnchor: anchor, tooltipAnchor: [moved.x, moved.y] }));
+      const wide = Math.max(SPOT, spot.label.length * 8 + 12);
+      const anchor = [wide / 2 - moved.x, SPOT / 2 - moved.y];
+      spot.marker.setIcon(L.divIcon({ className: "map-spot", html: text(spot.label), iconSize: [wide, SPOT], iconAnchor: anchor, tooltipAnchor: [moved.x, moved.y] }));
       const alone = spots.every((other, i) => i === index || shown[i].distanceTo(shown[index]) > NAME_ROOM);
       spot.marker.unbindTooltip();
       spot.marker.bindTooltip(text(spot.name), { permanent: alone, direction: "auto", offset: [SPOT / 2, 0], className: "map-name" });
@@ -110,7 +117,7 @@
     });
     load(given.world).then((data) => {
       L.geoJSON(data, { pane: "land", interactive: false, style: { className: "map-land", weight: 1 } }).addTo(this);
-      const labels = data.features.map(label);
+      const labels = data.features.map(label).sort((one, other) => other.east - other.west - (one.east - one.west));
       const names = L.layerGroup().addTo(this);
       this.on("moveend", () => nameCountries(this, names, labels, spots));
       nameCountries(this, names, labels, spots);

@@ -18,7 +18,7 @@ async def test_a_page_hears_while_it_is_shown_and_is_told_what_it_missed(monkeyp
     monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
     request = Request({"type": "http", "path": "/of-this-test", "headers": []})
     live, client, heard = HandFed(Settings()), Client(ui.page("/of-this-test"), request=request), list[str]()
-    follow(client, live, lambda _, key: heard.append(key))
+    follow(client, live, lambda _, keys: heard.extend(keys), "alert")
 
     async def change(*names: str) -> None:
         live.put(*map(state, names))

@@ -9,7 +9,7 @@ import pytest
 
 from dashboards.desk import live as live_module
 from dashboards.desk.asking import refused_text
-from dashboards.desk.live import Change, Live, Standing, change_of
+from dashboards.desk.live import Change, Keys, Live, Standing, change_of
 from dashboards.desk.sse import events, resume_at
 from schemas.lifecycle import ACTIONS_TOPIC, LIFECYCLE_TOPIC, Action, AlertState
 from schemas.settings import Settings
@@ -41,27 +41,39 @@ def test_records_become_changes() -> None:
 
 
 async def test_subscribers_hear_of_a_key_once_for_many_changes(live: HandFed) -> None:
-    heard: list[tuple[str, str]] = []
-    end = live.subscribe(lambda kind, key: heard.append((kind, key)))
+    heard: list[tuple[str, list[str]]] = []
+    end = live.subscribe(lambda kind, keys: heard.append((kind, list(keys))), "alert")
     live.put(*(state("a", revision=number) for number in range(1, 50)), state("b"))
     await settled()
-    assert heard == [("alert", "a"), ("alert", "b")]
+    assert heard == [("alert", ["a", "b"])]
     assert live.states["a"].revision == 49
     end()
     end()
     live.put(state("c"))
     await settled()
-    assert len(heard) == 2
+    assert len(heard) == 1
+
+
+async def test_subscribers_hear_of_the_kinds_that_they_asked_for(live: HandFed) -> None:
+    heard: list[str] = []
+    live.subscribe(lambda kind, _: heard.append(kind), "alert", "standing")
+    live.feed([Change("action", "b", action(), 1)])
+    await settled()
+    assert heard == []
+    live.put(state("a"))
+    live.stand(Standing(connected=True, loaded=True))
+    await settled()
+    assert heard == ["alert", "standing"]
 
 
 async def test_one_failing_subscriber_keeps_nothing_from_the_others(live: HandFed) -> None:
     heard: list[str] = []
 
-    def fail(kind: str, key: str) -> None:
-        raise ValueError(key)
+    def fail(kind: str, keys: Keys) -> None:
+        raise ValueError(kind)
 
-    live.subscribe(fail)
-    live.subscribe(lambda kind, key: heard.append(key))
+    live.subscribe(fail, "alert")
+    live.subscribe(lambda kind, keys: heard.extend(keys), "alert")
     live.put(state("a"))
     await settled()
     assert heard == ["a"]

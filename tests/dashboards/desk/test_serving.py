@@ -1,4 +1,4 @@
-"""What the desk's command line and settings make of who may address it."""
+"""What the desk's command line and settings make of who may address it, and what each answer says of its time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.responses import PlainTextResponse
 
 from dashboards.desk.__main__ import options
 from dashboards.desk.app import create_api
+from dashboards.desk.server_timing import HEADER, ServerTiming, total_ms
 from schemas.settings import Settings
 from tests.dashboards.desk.states import HandFed
 
@@ -36,4 +38,17 @@ async def test_the_desk_answers_to_its_names(tmp_path: Path, host: str, status: 
     app, _ = create_api(settings, live=HandFed(settings))
     async with app.router.lifespan_context(app):
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}")
-        assert (await client.get("/health")).status_code == status
+        answer = await client.get("/health")
+        assert answer.status_code == status
+        assert total_ms(answer.headers[HEADER]) is not None
+
+
+async def test_every_answer_says_how_long_it_took_here() -> None:
+    seconds = iter([10.0, 10.25])
+    answer = PlainTextResponse("ok", headers={HEADER: "cache;desc=hit"})
+    timed = ServerTiming(answer, clock=lambda: next(seconds))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(timed), base_url="http://desk") as client:
+        told = (await client.get("/")).headers[HEADER]
+    assert told == "cache;desc=hit, total;dur=250.0"
+    assert total_ms(told) == 250.0
+    assert total_ms("subtotal;dur=3") is None

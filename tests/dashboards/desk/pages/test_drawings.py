@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ def test_places_carry_the_numbers_of_their_events_and_the_path_their_order() -> 
         ("Nairobi, KE", (5,)),
     ]
     assert worldmap.path(events) == [(spot.lat, spot.lon) for spot in spots]
-    assert worldmap.told(events).endswith("Frankfurt (Oder), DE (event 3, 4); then Nairobi, KE (event 5)")
+    assert worldmap.told(events).endswith("Frankfurt (Oder), DE (events 3–4); then Nairobi, KE (event 5)")
 
 
 def test_a_way_back_is_drawn_and_an_event_without_place_is_not() -> None:
@@ -85,6 +86,14 @@ def test_a_way_back_is_drawn_and_an_event_without_place_is_not() -> None:
     events = timeline.events_of(as_alert(sample.alert("a", items)))
     assert [spot.label for spot in worldmap.spots(events)] == ["1, 4", "2"]
     assert [lat for lat, _ in worldmap.path(events)] == [52.34, -1.29, 52.34]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "label"),
+    [((1,), "1"), ((1, 3), "1, 3"), ((1, 2, 3), "1–3"), ((1, 2, 5), "1–2, 5"), ((1, 3, 5, 6), "1, 3…")],
+)
+def test_a_place_says_which_events_it_has_in_little_room(numbers: tuple[int, ...], label: str) -> None:
+    assert worldmap.Spot(0.0, 0.0, "here", numbers).label == label
 
 
 def test_the_map_names_no_other_host() -> None:

@@ -40,6 +40,17 @@ def test_the_story_answers_every_question_in_plain_words() -> None:
     )
 
 
+def test_fields_and_partners_are_told_in_words() -> None:
+    group = {"header.source_system": "gate-7", "document_number": "X1"}
+    items = [evidence(number, "bpol-de", noon(), ("document", "X1", "holder")) for number in (1, 2)]
+    text = "header.source_system gate-7, document_number X1; 2 events from bpol-de, seen by bpol-de-2"
+    told = tell(as_alert(sample.alert("a", items, group=group, story=text)), NAMES, noon())
+    assert (
+        told.what
+        == "source system gate-7, document number X1; 2 events from Border Police, Germany, seen by bpol-de-2."
+    )
+
+
 def test_a_drill_says_so_before_anything_else() -> None:
     drill = as_alert(sample.records(noon())[3])
     assert tell(drill, {}, noon()).what.startswith("This is an exercise, not a real situation. ")

@@ -15,8 +15,8 @@ from dashboards.desk import markup
 from dashboards.desk.auth.roles import ROLE_PERMISSIONS, Person
 from dashboards.desk.feed_queries import Drill, Feed, QuarantineFilter, Refusals, RuleWork
 from dashboards.desk.pages import alert_view, backtest, exercises, feeds, graph, quarantine, rules
-from dashboards.desk.pages.alert import Subject
 from dashboards.desk.pages.alert_actions import offered, targets
+from dashboards.desk.pages.alert_subject import Subject
 from dashboards.desk.pages.parts import partner_names
 from dashboards.desk.partner_view import Eyes
 from dashboards.desk.similar import Candidate, Similar
