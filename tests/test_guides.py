@@ -4,6 +4,7 @@ folders, modules."""
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import importlib.util
 import itertools
 import re
@@ -19,6 +20,7 @@ import yaml
 from typer._click.exceptions import UsageError
 from typer.testing import CliRunner
 
+from deploy.certificates import issue, new_authority
 from deploy.cli import app
 from deploy.environment import COMPOSE_FILE, SECRETS
 
@@ -137,10 +139,18 @@ def test_kubectl_takes_what_the_readme_creates(tmp_path: Path) -> None:
     written = tmp_path / "cluster.env"
     result = CliRunner().invoke(app, ["deploy", "init", "--file", str(written)])
     assert result.exit_code == 0, result.output
+    authority = new_authority(dt.datetime.now(dt.UTC))
+    gate = issue(authority, ["registry.example.org"], dt.datetime.now(dt.UTC))
+    for name, text in (
+        ("ca.crt", authority.chain),
+        ("chain.pem", gate.chain),
+        ("key.pem", gate.key),
+    ):
+        (tmp_path / name).write_text(text)
     found = [each for each in commands((ROOT / "README.md").read_text()) if re.match(r"kubectl .*\bcreate ", each)]
-    assert len(found) >= 4
+    assert len(found) >= 8
     for command in found:
-        words = [str(written) if word == written.name else word for word in shlex.split(command)]
+        words = [str(tmp_path / word) if (tmp_path / word).is_file() else word for word in shlex.split(command)]
         made = subprocess.run(
             [*words, "--dry-run=client", "--output=yaml"],
             cwd=ROOT,
@@ -151,7 +161,7 @@ def test_kubectl_takes_what_the_readme_creates(tmp_path: Path) -> None:
         )
         assert made.returncode == 0, f"{command}: {made.stderr}"
         made_of = yaml.safe_load(made.stdout)
-        if made_of["kind"] == "Secret":
+        if (made_of["kind"], made_of["metadata"]["name"]) == ("Secret", "tocsin"):
             assert set(SECRETS) <= set(made_of["data"])
 
 
