@@ -51,10 +51,10 @@ class Tab:
             self.hosts.add(parts.hostname or "")
 
     def go(self, path: str) -> Any:
-        """Open a page of the desk and wait until it is connected and has what came behind its frame."""
+        """Open a page of the desk and wait until it is connected."""
         answer = self.page.goto(self.address + path)
         self.page.locator(".desk-header").wait_for()
-        self.page.wait_for_function("window.socket?.connected && !document.querySelector('.is-loading')")
+        self.page.wait_for_function("window.socket?.connected")
         return answer
 
     def log_in(self, name: str, password: str) -> None:
