@@ -56,7 +56,7 @@ class CommandSender:
     """Sends commands and waits for their actions. Blocks; not for use by several threads at once."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bootstrap, self._access = settings.kafka_bootstrap, client_config(settings)
+        self._access = client_config(settings)
         self._producer = command_producer(settings, SEND_TIMEOUT_S)
         self._actions: Consumer | None = None
 
@@ -85,8 +85,8 @@ class CommandSender:
         if failed or left:
             why = failed[0] if failed else f"no answer within {SEND_TIMEOUT_S:.0f} s"
             raise CommandError(
-                f"{COMMANDS_TOPIC} on {self._bootstrap} does not take the command: {why}. Is the platform up "
-                "('tocsin up'), and TOCSIN_KAFKA_BOOTSTRAP right?"
+                f"{COMMANDS_TOPIC} on {self._access['bootstrap.servers']} does not take the command: {why}. Is the "
+                "platform up ('tocsin up'), and TOCSIN_KAFKA_BOOTSTRAP right?"
             )
 
     def ask(self, command: Command, timeout_s: float = 10.0) -> Action:
