@@ -34,6 +34,10 @@ from streams.topics import refuse_partitions
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
+FETCH_MIN_BYTES = 65_536
+"""For so much a broker waits a moment (``FETCH_MAX_WAIT_MS``): an answer for each small batch costs it and us more."""
+INGEST_RESTS = 1.0
+"""A batch costs some milliseconds beside its records, so at a moderate load half of the time is for gathering them."""
 CORRELATE_RESTS = 2.0
 """A group is read and written anew with each turn that touches it, so few larger turns cost less than many."""
 
@@ -48,9 +52,9 @@ def ingest_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "0")
         RuleError: nothing is deployed, and the rule files cannot be used.
     """
     name = f"ingest-{instance}"
-    app = batch_app(settings.ingest_group, settings, name)
+    app = batch_app(settings.ingest_group, settings, name, fetch_min_bytes=FETCH_MIN_BYTES)
     worker = IngestWorker(settings, watcher.current(), name, lambda where: _consumer(app).committed_metadata(where))
-    gather = Gather(worker.handle)
+    gather = Gather(worker.handle, rests=INGEST_RESTS)
     worker.behind = lambda: gather.behind
     _wire_rules(app, worker, gather.put, TOPICS, settings, name, watcher, worker.use)
     _run_beside(app, "batches", gather.run)
@@ -66,7 +70,7 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
         RuleError: nothing is deployed, and the rule files cannot be used.
     """
     name = f"correlate-{instance}"
-    app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=65_536)
+    app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=FETCH_MIN_BYTES)
     worker = CorrelateWorker(settings, watcher, name)
     gather = Gather(worker.handle, rests=CORRELATE_RESTS)
     # It looks at the watcher itself, before each turn.

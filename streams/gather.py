@@ -1,8 +1,8 @@
 """Between a stream and its worker: all batches of a topic that wait are worked on as one.
 
 What a batch costs beside its records is a few milliseconds, so hundreds of small batches a second would fill the
-processor. An idle worker takes each batch as it comes; the more wait, the more it takes together. Where even a busy
-worker finds little waiting, a rest after each turn lets more of it gather.
+processor. An idle worker takes each batch as it comes; the more wait, the more it takes together. Where a busy worker
+finds little waiting, a rest after each round of the topics lets more of it gather.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.batching import PartitionBatch
 
 MAX_JOINED = 20_000
 """Records that are worked on together: bounds memory, and how long the event loop is held."""
-MAX_REST_S = 0.4
+MAX_REST_S = 0.25
 
 Ack = Callable[[], None]
 Waiting = tuple[PartitionBatch, Ack]
@@ -25,7 +25,8 @@ Waiting = tuple[PartitionBatch, Ack]
 class Gather:
     """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs.
 
-    After a turn it rests ``rests`` times as long as that took, at most ``MAX_REST_S`` seconds.
+    After a round of all topics that waited it rests ``rests`` times as long as that took, at most ``MAX_REST_S``
+    seconds.
     """
 
     def __init__(
@@ -57,15 +58,23 @@ class Gather:
             await asyncio.sleep(max(rested_at - time.monotonic(), 0.0))
             await self._until_no_more_comes()
             begun = time.monotonic()
-            async with self._changed:
-                taken = self._take()
-                self._changed.notify_all()
-            self._crowded = sum(len(batch) for batch, _ in taken) >= self._max_joined // 4
-            self._handling = True
-            await self._handle(taken)
-            self._handling = False
+            crowded = False
+            for topic in dict.fromkeys(batch.topic for batch, _ in self._waiting):
+                await self._turn(topic)
+                crowded |= self._crowded
             ended = time.monotonic()
-            rested_at = ended + min(self._rests * (ended - begun), MAX_REST_S)
+            # Who is behind gathers enough while it works.
+            rested_at = ended if crowded else ended + min(self._rests * (ended - begun), MAX_REST_S)
+
+    async def _turn(self, topic: str) -> None:
+        await self._until_no_more_comes()
+        async with self._changed:
+            taken = self._take(topic)
+            self._changed.notify_all()
+        self._crowded = sum(len(batch) for batch, _ in taken) >= self._max_joined // 4
+        self._handling = True
+        await self._handle(taken)
+        self._handling = False
 
     @property
     def behind(self) -> bool:
@@ -80,8 +89,8 @@ class Gather:
             for _ in range(4):
                 await asyncio.sleep(0)
 
-    def _take(self) -> list[Waiting]:
-        topic, records = self._waiting[0][0].topic, 0
+    def _take(self, topic: str) -> list[Waiting]:
+        records = 0
         taken: list[Waiting] = []
         left: deque[Waiting] = deque()
         for batch, ack in self._waiting:

@@ -87,6 +87,31 @@ async def test_a_worker_rests_in_proportion_to_its_turn_and_takes_what_came_mean
     running.cancel()
 
 
+async def test_it_rests_after_all_topics_that_waited_unless_it_is_behind() -> None:
+    taken: list[str] = []
+
+    async def handle(waiting: list[Waiting]) -> None:
+        taken.append(waiting[0][0].topic)
+        await asyncio.sleep(0.1)
+
+    gather = Gather(handle, max_joined=8, rests=2.0)
+    for topic in ("a", "b"):
+        await gather.put(batch(topic, 0, 0), lambda: None)
+    running = asyncio.create_task(gather.run())
+    await asyncio.sleep(0.15)
+    await gather.put(batch("a", 0, 1, 2), lambda: None)
+    # Both topics take 0.2 s, then it rests for 0.25 s.
+    await asyncio.sleep(0.15)
+    assert taken == ["a", "b"]
+    await asyncio.sleep(0.25)
+    assert taken == ["a", "b", "a"]
+    await gather.put(batch("b", 0, 1), lambda: None)
+    await asyncio.sleep(0.1)
+    # So much waited that there is no time to rest.
+    assert taken == ["a", "b", "a", "b"]
+    running.cancel()
+
+
 async def test_it_is_behind_while_much_waits_or_is_worked_on() -> None:
     worker = Worker()
     gather = Gather(worker.handle, max_joined=8)
