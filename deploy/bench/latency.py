@@ -189,9 +189,9 @@ class Watch:
         places = counts[0] + np.searchsorted(np.array(ingested), np.array(ingested), side="right")
         seconds = times[np.searchsorted(counts, places)] - np.array(published) / 1000
         first: dict[tuple[str, float], float] = {}
-        for (alert, _), (published, seen) in self._alerts.items():
-            first[alert, published] = min(seen, first.get((alert, published), seen))
-        alerts = [seen - published for (_, published), seen in first.items() if published >= since]
+        for (alert, _), (last, seen) in self._alerts.items():
+            first[alert, last] = min(seen, first.get((alert, last), seen))
+        alerts = [seen - last for (_, last), seen in first.items() if last >= since]
         return {"event": percentiles(seconds[np.array(published) >= since * 1000]), "alert": percentiles(alerts)}
 
 
