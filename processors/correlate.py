@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from processors.evidence import Shown
 from processors.rulebook import Correlation
 from processors.windows import Number, Window, as_position, distance_km, window_of
-from schemas.alerts import Evidence, Signal
+from schemas.alerts import Signal
 from streams.watermarks import SECOND_US
 
 MAX_EVIDENCE = 200
@@ -61,7 +63,7 @@ class Held:
         self.observed: Number = 0
         self.values: frozenset[str] | None = None
         self.sent: Sent | None = None
-        self.shown: Evidence | None = None
+        self.shown: Shown | None = None
         self.row: bytes | None = None
         self.chunk = 0
 
@@ -162,7 +164,9 @@ class Group:
                 self._tail = None
             self.held.insert(place, new)
         elif not signal.partner and known.evidence != new.evidence:
-            # Only a correlation's signal may say more on a second telling; an event is what it was.
+            # Only a correlation's signal may say more on a second telling; an event is what it was. A copy, for alerts
+            # that wait to be told show what it said before.
+            known = self.held[place] = copy(known)
             known.evidence, known.shown, known.row = new.evidence, None, None
             touched.add(id(known))
         else:
