@@ -15,8 +15,7 @@ from schemas.alerts import EVIDENCE_COLUMNS
 from schemas.registry import topic_of
 
 COLUMN = {name: place for place, name in enumerate(EVIDENCE_COLUMNS)}
-_EVENT, _RULE, _MATCHED = COLUMN["event_id"], COLUMN["rule_id"], COLUMN["matched"]
-_LAT, _LON = COLUMN["lat"], COLUMN["lon"]
+_MATCHED, _LAT, _LON = COLUMN["matched"], COLUMN["lat"], COLUMN["lon"]
 Piece = list[Any]
 """Values of one piece of evidence in the order of ``EVIDENCE_COLUMNS``."""
 
@@ -29,10 +28,6 @@ class Shown:
     piece: Piece
     rule_title: str
     record: bytes
-
-    @property
-    def event_and_rule(self) -> tuple[str, str]:
-        return self.piece[_EVENT], self.piece[_RULE]
 
 
 def shown(piece: Piece, rules: Mapping[str, Rule]) -> Shown:

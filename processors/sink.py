@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processors.alerts import Telling
-from processors.evidence import Shown, columns_of, topic_of_family
+from processors.evidence import COLUMN, Shown, columns_of, topic_of_family
 from processors.fields import EventBatch
 from processors.signals import Origin
 from schemas.alerts import AlertHead, Signal
@@ -224,6 +224,7 @@ _EVIDENCE = pa.schema(
 )
 
 
+_EVENT, _RULE = COLUMN["event_id"], COLUMN["rule_id"]
 EvidenceKey = tuple[str, str, str]
 
 
@@ -235,7 +236,7 @@ def evidence_rows(told: Sequence[Telling], known: set[EvidenceKey]) -> pa.Table:
     for alert in told:
         identifier = alert.head.alert_id
         for each in alert.evidence if alert.head.status == "open" else ():
-            key = (identifier, *each.event_and_rule)
+            key = (identifier, each.piece[_EVENT], each.piece[_RULE])
             if key not in known:
                 known.add(key)
                 ids.append(identifier)
