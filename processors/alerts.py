@@ -5,25 +5,50 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
 
 import orjson
 
-from processors.clauses import met
 from processors.correlate import MAX_EVIDENCE, Group, Held, Run, Told
+from processors.evidence import COLUMN, Piece, Shown, columns_of, shown
 from processors.rulebook import Correlation, Detection, Rule
 from processors.times import moment
-from schemas.alerts import EVIDENCE_COLUMNS, TLP_ORDER, Alert, AlertRule, Evidence, EvidenceEntity, Signal
-from schemas.registry import topic_of
+from schemas.alerts import TLP_ORDER, Alert, AlertHead, AlertRule, Signal
 
 NAMESPACE = uuid.UUID("6f0c2c1e-5d0b-5b5e-9d55-0d8d2a4f7c11")
-_COLUMN = {name: place for place, name in enumerate(EVIDENCE_COLUMNS)}
-Piece = list[Any]
-"""Values of one piece of evidence in the order of ``EVIDENCE_COLUMNS``."""
 
 
-def alert_id(rule_id: str, group: Sequence[tuple[str, str]], exercise: bool, partner: str, event_id: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """An alert in the parts of which its record is put together."""
+
+    head: AlertHead
+    evidence: list[Shown]
+    explain: dict[str, Any]
+
+    def record(self) -> bytes:
+        """The JSON of the :class:`Alert`."""
+        rest = {"evidence": [orjson.Fragment(each.record) for each in self.evidence], "explain": self.explain}
+        return self.head.model_dump_json().encode()[:-1] + b"," + orjson.dumps(rest)[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An alert to tell, as it stood when it was concluded. One that grows is concluded more often than told, so what is
+    dear is made by ``tell``; that may be called at any time, and gives the same whatever became of the group since."""
+
+    alert_id: str
+    version: int
+    status: Literal["open", "superseded", "retracted"]
+    tell: Callable[[], Telling]
+
+
+@lru_cache(maxsize=4096)
+def alert_id(rule_id: str, group: tuple[tuple[str, str], ...], exercise: bool, partner: str, event_id: str) -> str:
     """UUIDv5 over the rule, the group, live or exercise, and the earliest piece of evidence (RFC 9562, section 5.5)."""
     parts = [rule_id, *(f"{key}={value}" for key, value in sorted(group)), str(exercise)]
     return str(uuid.uuid5(NAMESPACE, "\x1f".join([*parts, partner, event_id])))
@@ -34,15 +59,15 @@ def pieces_of(held: Sequence[Held]) -> list[Piece]:
     found: dict[tuple[str, str, str], Piece] = {}
     for each in held:
         for piece in orjson.loads(each.evidence):
-            found.setdefault((piece[_COLUMN["partner"]], piece[0], piece[_COLUMN["rule_id"]]), piece)
-    return sorted(found.values(), key=lambda piece: (piece[_COLUMN["occurred_us"]], piece[1], piece[0]))
+            found.setdefault((piece[COLUMN["partner"]], piece[0], piece[COLUMN["rule_id"]]), piece)
+    return sorted(found.values(), key=lambda piece: (piece[COLUMN["occurred_us"]], piece[1], piece[0]))
 
 
-def shown_of(held: Sequence[Held], rules: Mapping[str, Rule]) -> tuple[list[Evidence], int]:
+def _shown_of(held: Sequence[Held], rules: Mapping[str, Rule]) -> tuple[list[Shown], int]:
     """The earliest evidence, as much as an alert shows, and how much there is."""
     if not all(each.partner for each in held):
         pieces = pieces_of(held)
-        return [_evidence(piece, rules) for piece in pieces[:MAX_EVIDENCE]], len(pieces)
+        return [shown(piece, rules) for piece in pieces[:MAX_EVIDENCE]], len(pieces)
     # Signals of events are in order already, and what is not shown need not be read.
     events: dict[tuple[str, str, str], Held] = {}
     for each in held:
@@ -50,149 +75,125 @@ def shown_of(held: Sequence[Held], rules: Mapping[str, Rule]) -> tuple[list[Evid
     found = []
     for each in itertools.islice(events.values(), MAX_EVIDENCE):
         if each.shown is None:
-            each.shown = _evidence(orjson.loads(each.evidence)[0], rules)
+            each.shown = shown(orjson.loads(each.evidence)[0], rules)
         found.append(each.shown)
-    return sorted(found, key=lambda each: (each.occurred_at, each.partner, each.event_id)), len(events)
+    return found, len(events)
 
 
-def _evidence(piece: Piece, rules: Mapping[str, Rule]) -> Evidence:
-    return evidence_of(piece, rules.get(piece[_COLUMN["rule_id"]]))
-
-
-def value_in(piece: Piece, name: str) -> Any:
-    """A field's value as the piece carries it; None where it does not."""
-    return piece[_COLUMN["matched"]].get(name)
-
-
-def position_in(piece: Piece) -> str | None:
-    """``lat,lon`` of the piece, or None."""
-    lat, lon = piece[_COLUMN["lat"]], piece[_COLUMN["lon"]]
-    return None if lat is None or lon is None else f"{lat},{lon}"
-
-
-def from_detection(detection: Detection, signal: Signal, now: dt.datetime) -> Alert:
+def from_detection(detection: Detection, signal: Signal, now: dt.datetime) -> Draft:
     """The alert of a rule that needs one event only; always version 1."""
-    pieces = orjson.loads(signal.evidence)
-    evidence = [evidence_of(piece, detection) for piece in pieces]
     identifier = alert_id(detection.meta.id, (), signal.exercise, signal.partner, signal.event_id)
-    explain = {"type": "detection", "met": evidence[0].matched, "rule_version": detection.meta.version}
-    return _alert(detection, identifier, 1, {}, signal.exercise, evidence, 1, now, now, explain)
+
+    def tell() -> Telling:
+        evidence = [shown(piece, {detection.meta.id: detection}) for piece in orjson.loads(signal.evidence)]
+        matched = evidence[0].piece[COLUMN["matched"]]
+        explain = {"type": "detection", "met": matched, "rule_version": detection.meta.version}
+        head = _head(detection, identifier, 1, {}, signal.exercise, evidence, 1, now, now)
+        return Telling(head, evidence, explain)
+
+    return Draft(identifier, 1, "open", tell)
 
 
-def from_run(group: Group, run: Run, identifier: str, told: Told, rules: Mapping[str, Rule], now: dt.datetime) -> Alert:
+def from_run(
+    group: Group,
+    run: Run,
+    identifier: str,
+    told: Told,
+    rules: Mapping[str, Rule],
+    now: dt.datetime,
+    supersedes: Sequence[str] = (),
+) -> Draft:
     """The alert of a situation at its present extent."""
-    correlation = group.correlation
-    held = run.evidence()
-    evidence, total = shown_of(held, rules)
-    alert = _alert(
-        correlation,
-        identifier,
-        told.version,
-        _group_of(group),
-        group.exercise,
-        evidence,
-        total + told.dropped,
-        moment(told.created_us),
-        now,
-        _explain(group, run, evidence),
-    )
-    # The whole extent counts, also what the shown evidence leaves out.
-    alert.last_event_at = max([alert.last_event_at, *(moment(each.at) for each in held[-1:] if each.partner)])
-    return alert
+    # What the group, its signals and what was told may become later must not show.
+    correlation, exercise = group.correlation, group.exercise
+    version, created, dropped = told.version, moment(told.created_us), told.dropped
+    held, named, explain = run.evidence(), _group_of(group), _explain(group, run)
+
+    def tell() -> Telling:
+        evidence, total = _shown_of(held, rules)
+        head = _head(correlation, identifier, version, named, exercise, evidence, total + dropped, created, now)
+        head.supersedes = list(supersedes)
+        # The whole extent counts, also what the shown evidence leaves out.
+        head.last_event_at = max([head.last_event_at, *(moment(each.at) for each in held[-1:] if each.partner)])
+        by_rule = Counter(each.rule_title for each in evidence)
+        return Telling(head, evidence, explain | {"by_rule": by_rule, "rule_version": correlation.meta.version})
+
+    return Draft(identifier, version, "open", tell)
 
 
-def retracted(group: Group, identifier: str, told: Told, rules: Mapping[str, Rule], now: dt.datetime) -> Alert:
+def retracted(group: Group, identifier: str, told: Told, rules: Mapping[str, Rule], now: dt.datetime) -> Draft:
     """The closing version of an alert whose condition does not hold any more; it shows its first piece of evidence."""
-    evidence = [_evidence(piece, rules) for piece in orjson.loads(told.last)[:MAX_EVIDENCE]]
-    explain = {"type": group.correlation.type, "condition": group.correlation.condition_text, "retracted": True}
-    created = moment(told.created_us)
-    alert = _alert(
-        group.correlation,
-        identifier,
-        told.version,
-        _group_of(group),
-        group.exercise,
-        evidence,
-        len(evidence),
-        created,
-        now,
-        explain,
-    )
-    alert.status = "retracted"
-    return alert
+    correlation, exercise, named = group.correlation, group.exercise, _group_of(group)
+    version, created, last = told.version, moment(told.created_us), told.last
+
+    def tell() -> Telling:
+        evidence = [shown(piece, rules) for piece in orjson.loads(last)[:MAX_EVIDENCE]]
+        explain = {"type": correlation.type, "condition": correlation.condition_text, "retracted": True}
+        head = _head(correlation, identifier, version, named, exercise, evidence, len(evidence), created, now)
+        head.status = "retracted"
+        return Telling(head, evidence, explain)
+
+    return Draft(identifier, version, "retracted", tell)
 
 
-def superseded(alert: Alert, identifier: str, told: Told) -> Alert:
+def superseded(successor: Draft, identifier: str, told: Told) -> Draft:
     """The closing version of an alert that another one has taken the place of."""
-    return alert.model_copy(
-        update={
-            "alert_id": identifier,
-            "version": told.version,
-            "status": "superseded",
-            "superseded_by": alert.alert_id,
-            "supersedes": [],
-        }
-    )
+    changes = {
+        "alert_id": identifier,
+        "version": told.version,
+        "status": "superseded",
+        "superseded_by": successor.alert_id,
+        "supersedes": [],
+    }
 
+    def tell() -> Telling:
+        whole = successor.tell()
+        return Telling(whole.head.model_copy(update=changes), whole.evidence, whole.explain)
 
-def evidence_of(piece: Piece, rule: Rule | None) -> Evidence:
-    """A piece of evidence as people and programs read it; ``rule`` is the base rule that it met."""
-    fields = dict(zip(EVIDENCE_COLUMNS, piece, strict=True))
-    entities = [EvidenceEntity(type=kind, value=value, role=role) for kind, value, role in fields.pop("entities")]
-    times = {f"{name}_at": moment(fields.pop(f"{name}_us")) for name in ("occurred", "published", "ingested")}
-    return Evidence(
-        **fields,
-        **times,
-        entities=entities,
-        topic=topic_of(fields["family"]) if fields["family"] else "",
-        rule_title=rule.meta.title if rule else "",
-        clauses=met(rule.condition, fields["matched"]) if isinstance(rule, Detection) else [],
-    )
+    return Draft(identifier, told.version, "superseded", tell)
 
 
 def _group_of(group: Group) -> dict[str, str]:
     return dict(zip(group.correlation.group_by, group.values, strict=True))
 
 
-def _alert(
+def _head(
     rule: Rule,
     identifier: str,
     version: int,
     group: dict[str, str],
     exercise: bool,
-    evidence: list[Evidence],
+    evidence: Sequence[Shown],
     total: int,
     created_at: dt.datetime,
     now: dt.datetime,
-    explain: dict[str, Any],
-) -> Alert:
-    located = next((each for each in reversed(evidence) if each.lat is not None), None)
-    partners = sorted({each.partner for each in evidence})
-    return Alert(
+) -> AlertHead:
+    columns = columns_of(evidence)
+    located = zip(reversed(columns["lat"]), reversed(columns["lon"]), strict=True)
+    lat, lon = next((each for each in located if each[0] is not None), (None, None))
+    return AlertHead(
         alert_id=identifier,
         version=version,
         rule=_rule(rule),
         kind="correlation" if isinstance(rule, Correlation) else "detection",
         level=rule.meta.level,
         exercise=exercise,
-        tlp=max((each.tlp for each in evidence), key=TLP_ORDER.index),
-        confidence=min(each.confidence for each in evidence),
+        tlp=max(set(columns["tlp"]), key=TLP_ORDER.index),
+        confidence=min(columns["confidence"]),
         group=group,
-        story=story(rule, group, evidence, total),
-        partners=partners,
-        families=sorted({each.family for each in evidence}),
-        countries=sorted({each.country for each in evidence if each.country}),
-        places=list(dict.fromkeys(each.place for each in evidence if each.place)),
-        lat=located.lat if located else None,
-        lon=located.lon if located else None,
-        first_event_at=evidence[0].occurred_at,
-        last_event_at=evidence[-1].occurred_at,
-        published_at=max(each.published_at for each in evidence),
+        story=story(rule, group, columns, total),
+        partners=sorted(set(columns["partner"])),
+        families=sorted(set(columns["family"])),
+        countries=sorted(filter(None, set(columns["country"]))),
+        places=list(filter(None, dict.fromkeys(columns["place"]))),
+        lat=lat,
+        lon=lon,
+        first_event_at=moment(columns["occurred_us"][0]),
+        last_event_at=moment(columns["occurred_us"][-1]),
+        published_at=moment(max(columns["published_us"])),
         created_at=created_at,
         updated_at=now,
         evidence_total=total,
-        evidence=evidence,
-        explain=explain,
     )
 
 
@@ -212,7 +213,8 @@ def _rule(rule: Rule) -> AlertRule:
     )
 
 
-def _explain(group: Group, run: Run, evidence: Sequence[Evidence]) -> dict[str, Any]:
+def _explain(group: Group, run: Run) -> dict[str, Any]:
+    """How the situation came about, but for the evidence that is shown."""
     correlation = group.correlation
     firings = run.firings()
     # Of a long situation the first windows may be held no more.
@@ -230,40 +232,33 @@ def _explain(group: Group, run: Run, evidence: Sequence[Evidence]) -> dict[str, 
         "windows": len(firings),
         "first_fired_us": firings[0].at if firings else None,
         "situation": {"first_us": run.start, "last_us": run.end, "capped": group.capped},
-        "by_rule": {
-            title: sum(each.rule_title == title for each in evidence)
-            for title in dict.fromkeys(each.rule_title for each in evidence)
-        },
-        "rule_version": correlation.meta.version,
     }
 
 
-def story(rule: Rule, group: dict[str, str], evidence: Sequence[Evidence], total: int) -> str:
-    """The alert in one sentence: what, about whom, who reported it, when and where."""
-    partners = sorted({each.partner for each in evidence})
+def story(rule: Rule, group: dict[str, str], columns: Mapping[str, Sequence[Any]], total: int) -> str:
+    """The alert in one sentence: what, about whom, who reported it, when and where. ``columns`` are those of the
+    evidence that is shown."""
+    partners = sorted(set(columns["partner"]))
     # A cell number tells a reader nothing; the places that follow do.
     about = ", ".join(f"{key.removeprefix('entity.')} {value}" for key, value in group.items() if key != "geo.h3")
-    first, last = evidence[0], evidence[-1]
-    when = f"at {first.occurred_at:%H:%M:%S} UTC on {first.occurred_at:%d %b %Y}"
+    first, last = (moment(columns["occurred_us"][place]) for place in (0, -1))
+    when = f"at {first:%H:%M:%S} UTC on {first:%d %b %Y}"
     if total > 1:
-        minutes = (last.occurred_at - first.occurred_at).total_seconds() / 60
-        when = f"within {minutes:.0f} min up to {last.occurred_at:%H:%M} UTC on {last.occurred_at:%d %b %Y}"
-    where = list(dict.fromkeys(_where(each) for each in evidence if each.place or each.country))
+        minutes = (last - first).total_seconds() / 60
+        when = f"within {minutes:.0f} min up to {last:%H:%M} UTC on {last:%d %b %Y}"
+    found = dict.fromkeys(zip(columns["place"], columns["country"], strict=True))
+    where = list(dict.fromkeys(_where(place, country) for place, country in found if place or country))
     text = rule.meta.title + (f": {about}" if about else "")
     text += f"; {total} event{'s' if total > 1 else ''} from {' and '.join(partners)} {when}"
     if where:
         text += f", at {', '.join(where[:4])}" + (" and elsewhere" if len(where) > 4 else "")
-    if total == 1 and first.summary:
-        text += f": {first.summary.rstrip('.')}"
+    if total == 1 and columns["summary"][0]:
+        text += f": {columns['summary'][0].rstrip('.')}"
     return text + "."
 
 
-def _where(evidence: Evidence) -> str:
-    return (
-        f"{evidence.place} ({evidence.country})"
-        if evidence.place and evidence.country
-        else evidence.place or evidence.country
-    )
+def _where(place: str, country: str) -> str:
+    return f"{place} ({country})" if place and country else place or country
 
 
 def platform_alert(

@@ -10,12 +10,13 @@ from typing import Any
 
 import orjson
 
-from processors.alerts import alert_id, from_run, pieces_of, position_in, retracted, superseded, value_in
+from processors.alerts import Draft, alert_id, from_run, pieces_of, retracted, superseded
 from processors.correlate import Group, Held, Run, Target, Told
+from processors.evidence import position_in, value_in
 from processors.keys import group_fields, keys_of, texts
 from processors.rulebook import Correlation, Rulebook
 from processors.times import micros
-from schemas.alerts import Alert, Signal
+from schemas.alerts import Signal
 
 MAX_PIECES = 50
 """Pieces of evidence, the latest, that a correlation's signal carries upward."""
@@ -25,7 +26,7 @@ MAX_PIECES = 50
 class Effects:
     """``alerts`` to tell, and ``signals`` of correlations for the correlations above them."""
 
-    alerts: list[Alert] = field(default_factory=list)
+    alerts: list[Draft] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
 
     def extend(self, other: Effects) -> None:
@@ -88,7 +89,7 @@ def _identifier(group: Group, run: Run) -> str | None:
     first = next((each for each in run.held if each.fired), None)
     if first is None:
         return None
-    named = list(zip(group.correlation.group_by, group.values, strict=True))
+    named = tuple(zip(group.correlation.group_by, group.values, strict=True))
     # A correlation below may fire again and again under one alert; what tells these firings apart is their time.
     anchor = first.event_id if first.partner else f"{first.event_id}@{first.at}"
     return alert_id(group.correlation.meta.id, named, group.exercise, first.partner, anchor)
@@ -99,7 +100,7 @@ def _alerts(group: Group, run: Run, book: Rulebook, now: dt.datetime, effects: E
         key: told for key, told in group.told.items() if told.status == "open" and run.start <= told.anchor <= run.end
     }
     wanted = _identifier(group, run)
-    alert: Alert | None = None
+    alert: Draft | None = None
     speaks = group.correlation.alerts
     if wanted is not None and (run.dirty or set(owned) != {wanted}):
         created = min((told.created_us for told in owned.values()), default=micros(now))
@@ -108,8 +109,8 @@ def _alerts(group: Group, run: Run, book: Rulebook, now: dt.datetime, effects: E
         anchor = next(each for each in run.held if each.fired)
         told = group.told[wanted] = Told(group.revision, "open", anchor.at, created, dropped=dropped)
         if speaks:
-            alert = from_run(group, run, wanted, told, book.by_id, now)
-            alert.supersedes = sorted(owned.keys() - {wanted})
+            supersedes = sorted(owned.keys() - {wanted})
+            alert = from_run(group, run, wanted, told, book.by_id, now, supersedes)
             effects.alerts.append(alert)
     for key, told in owned.items():
         if key == wanted:

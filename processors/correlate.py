@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import Literal
 
+from processors.evidence import Shown
 from processors.rulebook import Correlation
 from processors.windows import Number, Window, as_position, distance_km, window_of
-from schemas.alerts import Evidence, Signal
+from schemas.alerts import Signal
 from streams.watermarks import SECOND_US
 
 MAX_EVIDENCE = 200
@@ -32,7 +35,8 @@ Withdrawn = tuple[str, int, list[Target]]
 
 
 class Held:
-    """A signal in a group. ``since`` is the start of the evidence when the window that ends here fires; ``shown`` is
+    """A signal in a group. ``key`` is its identity and its place: event time, then ids, so that equal times order alike
+    everywhere. ``since`` is the start of the evidence when the window that ends here fires; ``shown`` is
     its evidence as an alert shows it, once one has, ``row`` what the state writes of it, and ``chunk`` the number of
     the chunk of the state that it is in, 0 with the latest."""
 
@@ -42,6 +46,7 @@ class Held:
         "event_id",
         "evidence",
         "fired",
+        "key",
         "observed",
         "partner",
         "row",
@@ -56,27 +61,22 @@ class Held:
     def __init__(self, at: int, partner: str, event_id: str, rule_id: str, value: str | None, evidence: bytes) -> None:
         self.at, self.partner, self.event_id, self.rule_id, self.value = at, partner, event_id, rule_id, value
         self.evidence = evidence
+        self.key: SortKey = (at, partner, event_id, rule_id, value or "")
         self.fired = False
         self.since: int | None = None
         self.observed: Number = 0
         self.values: frozenset[str] | None = None
         self.sent: Sent | None = None
-        self.shown: Evidence | None = None
+        self.shown: Shown | None = None
         self.row: bytes | None = None
         self.chunk = 0
-
-    @property
-    def key(self) -> SortKey:
-        """Identity and total order: event time, then ids, so that equal times order alike everywhere."""
-        return (self.at, self.partner, self.event_id, self.rule_id, self.value or "")
 
     def clear(self) -> None:
         if self.since is not None:
             self.since, self.observed, self.values, self.row = None, 0, None, None
 
 
-def at_of(held: Held) -> int:
-    return held.at
+at_of, _key_of = attrgetter("at"), attrgetter("key")
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Group:
     def _apply(self, signal: Signal, touched: set[int]) -> int | None:
         """Insert, replace or remove; returns the event time where something changed."""
         new = Held(signal.occurred_us, signal.partner, signal.event_id, signal.rule_id, signal.value, signal.evidence)
-        place = bisect.bisect_left(self.held, new.key, key=lambda each: each.key)
+        place = bisect.bisect_left(self.held, new.key, key=_key_of)
         known = self.held[place] if place < len(self.held) and self.held[place].key == new.key else None
         if signal.withdrawn:
             if known is None:
@@ -162,7 +162,9 @@ class Group:
                 self._tail = None
             self.held.insert(place, new)
         elif not signal.partner and known.evidence != new.evidence:
-            # Only a correlation's signal may say more on a second telling; an event is what it was.
+            # Only a correlation's signal may say more on a second telling; an event is what it was. A copy, for alerts
+            # that wait to be told show what it said before.
+            known = self.held[place] = copy(known)
             known.evidence, known.shown, known.row = new.evidence, None, None
             touched.add(id(known))
         else:
@@ -179,13 +181,14 @@ class Group:
     def _evaluate(self, low: int, high: int, touched: set[int]) -> list[Run]:
         """Look again at every window that a change between ``low`` and ``high`` can affect."""
         span = self.span
-        first, last = self._slice(low - span, high + span)
+        # An absence is of the signal at the beginning of its window, all else is of the one at its end.
+        first, last = self._slice(low - span if self.correlation.type == "absence" else low, high + span)
         marks = [(each, each.since, each.observed, each.values) for each in self.held[first:last]]
         match self.correlation.type:
             case "absence":
                 self._absences(first, last)
             case "travel":
-                self._journeys(*self._slice(low, high + span))
+                self._journeys(first, last)
             case _:
                 self._windows(low, high + span)
         flipped = self._flag(low - span, high + span)
@@ -198,7 +201,7 @@ class Group:
         found = []
         for run in self.runs():
             if run.start <= high + span and run.end >= low - span:
-                run.dirty = any(id(each) in flipped for each in run.held)
+                run.dirty = not flipped.isdisjoint(map(id, run.held))
                 found.append(run)
         return found
 
@@ -225,7 +228,8 @@ class Group:
             if end < low:
                 continue
             for each in held[start:right]:
-                each.clear()
+                if each.since is not None:
+                    each.clear()
             firing = window.observe()
             if firing is not None:
                 last = held[right - 1]
@@ -299,9 +303,12 @@ class Group:
             start, begin = place, held[place].at
             end = begin
             while True:
-                while place < count and held[place].at - end <= span:
-                    end = max(end, held[place].at)
+                while place < count and (at := held[place].at) - end <= span:
+                    if at > end:
+                        end = at
                     place += 1
+                if not self.bridges:
+                    break
                 # Where earlier signals were given up, the situation went on although nothing of it is held.
                 further = max((b[1] for b in self.bridges if b[0] <= end + span), default=end)
                 if further <= end or further < begin:

@@ -18,13 +18,14 @@ from typing import Any
 
 import orjson
 
+from processors.alerts import Draft, Telling
 from processors.conclude import Effects
 from processors.correlator import Correlator, StateKey, States
 from processors.ingest_worker import WATERMARK_REPEAT_S, sample_metrics
 from processors.rulebook import Rulebook
 from processors.ruleset import RuleSetWatcher
 from processors.sink import EvidenceKey, alert_rows, evidence_rows
-from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Alert, Signal
+from schemas.alerts import ALERTS_TOPIC, SIGNALS_TOPIC, STATE_TOPIC, Signal
 from schemas.settings import Settings
 from streams.batching import PartitionBatch
 from streams.gather import Waiting
@@ -97,14 +98,14 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Alert] = {}
+        self._waiting: dict[str, Draft] = {}
         self._words: dict[str, Words] = {}
 
     def __bool__(self) -> bool:
         """Whether any alert waits."""
         return bool(self._waiting)
 
-    def due(self, alerts: Iterable[Alert], now_s: float, at_once: Container[str] = ()) -> list[Alert]:
+    def due(self, alerts: Iterable[Draft], now_s: float, at_once: Container[str] = ()) -> list[Draft]:
         """Which of these and of those that wait are to be told now; those whose ids are in ``at_once`` do not wait.
         ``now_s`` is any clock that only goes on."""
         if len(self._words) > MAX_STORED:
@@ -268,9 +269,9 @@ class CorrelateWorker:
         for signal in effects.signals:
             self._outbox.send(SIGNALS_TOPIC, signal.to_bytes(), key=signal.key)
         async with self._telling:
-            told = self._pace.due(effects.alerts, time.monotonic(), at_once)
-            if told:
-                await self._store_and_send(told)
+            due = self._pace.due(effects.alerts, time.monotonic(), at_once)
+            if due:
+                await self._store_and_send([each.tell() for each in due])
 
     async def tell_waiting(self) -> None:
         """For ever, tell alerts whose time has come while no batch did."""
@@ -279,19 +280,19 @@ class CorrelateWorker:
             if self._pace:
                 await self._tell(Effects())
 
-    async def _store_and_send(self, told: list[Alert]) -> None:
-        records = [alert.model_dump_json() for alert in told]
-        for alert, record in zip(told, records, strict=True):
-            self._outbox.send(ALERTS_TOPIC, record.encode(), key=alert.alert_id)
-            self.metrics.alerts.labels(alert.rule.id).inc()
+    async def _store_and_send(self, told: list[Telling]) -> None:
+        heads, records = [each.head for each in told], [each.record() for each in told]
+        for head, record in zip(heads, records, strict=True):
+            self._outbox.send(ALERTS_TOPIC, record, key=head.alert_id)
+            self.metrics.alerts.labels(head.rule.id).inc()
         if len(self._stored) > MAX_STORED:
             self._stored.clear()
-        rows = [("alert_evidence", evidence_rows(told, self._stored)), ("alerts", alert_rows(told, records))]
+        rows = [("alert_evidence", evidence_rows(told, self._stored)), ("alerts", alert_rows(heads, records))]
         await self.store.insert(rows)
         await self._outbox.delivered()
         now = time.time()
-        for alert in told:
-            self.metrics.alert_latency_seconds.observe(max(now - alert.published_at.timestamp(), 0.0))
+        for head in heads:
+            self.metrics.alert_latency_seconds.observe(max(now - head.published_at.timestamp(), 0.0))
 
     def partitions_revoked(self) -> None:
         """To be called when all partitions are taken away: their state is read anew from its topic."""

@@ -13,9 +13,11 @@ either the group before or the group after, and chunks that no head names.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -74,13 +76,8 @@ def pack(group: Group, due_us: int) -> Packed:
 
 def _give_up(group: Group) -> list[int]:
     """Take the signals of chunks that are not what they were out of them; returns the numbers of these chunks."""
-    left = dict.fromkeys(group.chunks, 0)
-    changed = set()
-    for each in group.held:
-        if each.chunk:
-            left[each.chunk] += 1
-            if each.row is None:
-                changed.add(each.chunk)
+    left = Counter(map(attrgetter("chunk"), group.held))
+    changed = {each.chunk for each in group.held if each.row is None}
     gone = [number for number, size in group.chunks.items() if left[number] != size or number in changed]
     for number in gone:
         del group.chunks[number]

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
-from processors.alerts import Piece, pieces_of
+from processors.alerts import Telling, pieces_of
 from processors.conclude import Effects
 from processors.correlate import Held
 from processors.correlator import Correlator
 from processors.event_time import micros_of
+from processors.evidence import Piece
 from processors.fields import Rows
 from processors.group_state import head
 from processors.json_events import JsonEvents, as_text, flat, position, tlp_symbol, value_of
@@ -29,7 +30,7 @@ from processors.rulebook import Detection, Rule, Rulebook
 from processors.signals import SignalMaker
 from processors.times import micros
 from processors.validate import UUID_PATTERN
-from schemas.alerts import EVIDENCE_COLUMNS, TLP_ORDER, Alert, Signal
+from schemas.alerts import EVIDENCE_COLUMNS, TLP_ORDER, Signal
 from schemas.registry import FAMILIES, UnknownFamily, family_of, load_schema
 from streams.shape import HANDLING_FIELDS, HEADER_FIELDS, LOCATION_FIELDS
 from streams.watermarks import SECOND_US
@@ -169,23 +170,24 @@ class Offline:
             for alert in effects.alerts:
                 self._joint.pop(alert.alert_id, None)
                 if alert.status == "open":
-                    self._joint[alert.alert_id] = self._plain(alert)
+                    self._joint[alert.alert_id] = self._plain(alert.tell())
             self._complete()
             if not effects.signals:
                 return
             effects = self._correlator.add(effects.signals, self._now)
 
-    def _plain(self, alert: Alert) -> OfflineAlert:
-        if alert.evidence_total > len(alert.evidence):
-            self._cut.setdefault(alert.alert_id, set())
+    def _plain(self, told: Telling) -> OfflineAlert:
+        head = told.head
+        if head.evidence_total > len(told.evidence):
+            self._cut.setdefault(head.alert_id, set())
         return OfflineAlert(
-            self._book.by_id[alert.rule.id],
-            alert.group,
-            micros(alert.first_event_at),
-            micros(alert.last_event_at),
-            tuple(sorted({each.offset for each in alert.evidence})),
-            alert.exercise,
-            alert.story,
+            self._book.by_id[head.rule.id],
+            head.group,
+            micros(head.first_event_at),
+            micros(head.last_event_at),
+            tuple(sorted({each.piece[_OFFSET] for each in told.evidence})),
+            head.exercise,
+            head.story,
         )
 
     def _complete(self) -> None:

@@ -71,20 +71,25 @@ class Bound:
     op: Operator
     number: Fraction
 
+    @cached_property
+    def _plain(self) -> Fraction | int:
+        # Most bounds are whole and most of what is observed is, and a Fraction takes long to compare.
+        return self.number.numerator if self.number.denominator == 1 else self.number
+
     def holds(self, observed: Fraction | int) -> bool:
         match self.op:
             case "gt":
-                return observed > self.number
+                return observed > self._plain
             case "gte":
-                return observed >= self.number
+                return observed >= self._plain
             case "lt":
-                return observed < self.number
+                return observed < self._plain
             case "lte":
-                return observed <= self.number
+                return observed <= self._plain
             case "eq":
-                return observed == self.number
+                return observed == self._plain
             case "neq":
-                return observed != self.number
+                return observed != self._plain
 
     def __str__(self) -> str:
         return f"{self.op} {float(self.number):g}"

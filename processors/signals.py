@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.alerts import Piece, position_in
+from processors.evidence import Piece, position_in
 from processors.fields import Column, EventBatch, Rows
 from processors.keys import group_fields, keys_of, texts
 from processors.rulebook import Detection, Rulebook

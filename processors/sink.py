@@ -12,9 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from processors.alerts import Telling
+from processors.evidence import COLUMN, Shown, columns_of, topic_of_family
 from processors.fields import EventBatch
 from processors.signals import Origin
-from schemas.alerts import Alert, Signal
+from schemas.alerts import AlertHead, Signal
 from streams.batching import TopicBatch
 from streams.records import Record
 from streams.refusal import Refusal
@@ -182,22 +184,19 @@ _SAME_NAME = [
 ]
 
 
-def alert_rows(alerts: Sequence[Alert], records: Sequence[str]) -> pa.Table:
+def alert_rows(alerts: Sequence[AlertHead], records: Sequence[bytes | str]) -> pa.Table:
     """Rows of ``alerts``; ``records`` are the alerts as JSON."""
-    rows = [
-        {name: getattr(alert, name) for name in _SAME_NAME}
-        | {
-            "superseded_by": alert.superseded_by or "",
-            "rule_id": alert.rule.id,
-            "rule_title": alert.rule.title,
-            "rule_version": alert.rule.version,
-            "group": list(alert.group.items()),
-            "tags": alert.rule.tags,
-            "record": record,
-        }
-        for alert, record in zip(alerts, records, strict=True)
-    ]
-    return _from_dicts(rows, _ALERTS)
+    columns: dict[str, list[Any]] = {name: [getattr(each, name) for each in alerts] for name in _SAME_NAME}
+    columns |= {
+        "superseded_by": [each.superseded_by or "" for each in alerts],
+        "rule_id": [each.rule.id for each in alerts],
+        "rule_title": [each.rule.title for each in alerts],
+        "rule_version": [each.rule.version for each in alerts],
+        "group": [list(each.group.items()) for each in alerts],
+        "tags": [each.rule.tags for each in alerts],
+        "record": list(records),
+    }
+    return pa.table(columns, schema=_ALERTS)
 
 
 _EVIDENCE = pa.schema(
@@ -225,25 +224,38 @@ _EVIDENCE = pa.schema(
 )
 
 
+_EVENT, _RULE = COLUMN["event_id"], COLUMN["rule_id"]
 EvidenceKey = tuple[str, str, str]
 
 
-def evidence_rows(alerts: Sequence[Alert], known: set[EvidenceKey]) -> pa.Table:
+def evidence_rows(told: Sequence[Telling], known: set[EvidenceKey]) -> pa.Table:
     """Rows of ``alert_evidence`` for open alerts, but for those in ``known``, to which they are added: an alert that
     grows has told most before. A superseded alert's evidence is its successor's."""
-    rows: list[dict[str, Any]] = []
-    for alert in alerts:
-        for each in alert.evidence if alert.status == "open" else ():
-            key = (alert.alert_id, each.event_id, each.rule_id)
+    ids: list[str] = []
+    new: list[Shown] = []
+    for alert in told:
+        identifier = alert.head.alert_id
+        for each in alert.evidence if alert.head.status == "open" else ():
+            key = (identifier, each.piece[_EVENT], each.piece[_RULE])
             if key not in known:
                 known.add(key)
-                same = {name: getattr(each, name) for name in _EVIDENCE.names if name not in ("alert_id", "matched")}
-                rows.append(same | {"alert_id": alert.alert_id, "matched": _json(each.matched)})
-    return _from_dicts(rows, _EVIDENCE)
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value, default=str).decode()
+                ids.append(identifier)
+                new.append(each)
+    if not new:
+        return _EVIDENCE.empty_table()
+    columns = columns_of(new)
+    times = {
+        f"{name}_at": pa.array([each // 1000 for each in columns[f"{name}_us"]], pa.int64()).cast(_MS)
+        for name in ("occurred", "published", "ingested")
+    }
+    made = {
+        "alert_id": ids,
+        "rule_title": [each.rule_title for each in new],
+        "matched": [orjson.dumps(each) for each in columns["matched"]],
+        "topic": list(map(topic_of_family, columns["family"])),
+    }
+    rows = columns | times | made
+    return pa.table({name: rows[name] for name in _EVIDENCE.names}, schema=_EVIDENCE)
 
 
 _METRICS = pa.schema(

@@ -88,13 +88,14 @@ class _Distinct(Window):
 
     def __init__(self, correlation: Correlation) -> None:
         super().__init__(correlation)
-        self._seen: Counter[object] = Counter()
+        self._seen: dict[object, int] = {}
 
     @abstractmethod
     def _thing(self, seen: Seen) -> object: ...
 
     def enter(self, seen: Seen) -> None:
-        self._seen[self._thing(seen)] += 1
+        thing = self._thing(seen)
+        self._seen[thing] = self._seen.get(thing, 0) + 1
 
     def leave(self, seen: Seen) -> None:
         thing = self._thing(seen)

@@ -168,12 +168,8 @@ class AlertRule(_Model):
     response: str = ""
 
 
-class Alert(_Model):
-    """What a rule concluded. A higher ``version`` of the same ``alert_id`` replaces a lower one.
-
-    ``status`` superseded means that an earlier event came to light, so that the situation now goes by the id in
-    ``superseded_by``; retracted means that with what came later the condition does not hold any more.
-    """
+class AlertHead(_Model):
+    """All of an :class:`Alert` but its evidence and the account of how it came about."""
 
     alert_id: str
     version: int
@@ -200,5 +196,14 @@ class Alert(_Model):
     created_at: dt.datetime
     updated_at: dt.datetime
     evidence_total: int
+
+
+class Alert(AlertHead):
+    """What a rule concluded. A higher ``version`` of the same ``alert_id`` replaces a lower one.
+
+    ``status`` superseded means that an earlier event came to light, so that the situation now goes by the id in
+    ``superseded_by``; retracted means that with what came later the condition does not hold any more.
+    """
+
     evidence: list[Evidence]
     explain: dict[str, Any] = Field(default_factory=dict)

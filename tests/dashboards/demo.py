@@ -20,6 +20,7 @@ import pyarrow.feather as feather
 from deploy.demo.bad_input import bad_record
 from deploy.demo.scenarios import event_of, scenarios
 from deploy.loadgen import EncodedRecord, encode_scenarios, generate_encoded
+from processors.alerts import Telling
 from processors.conclude import Effects as Conclusions
 from processors.correlator import Correlator
 from processors.ingest import Ingest
@@ -29,7 +30,6 @@ from processors.lifecycle_rows import action_rows, delivery_rows, silence_rows, 
 from processors.oncall import OnCall
 from processors.sink import alert_rows, evidence_rows, metric_rows
 from processors.validate import Limits
-from schemas.alerts import Alert
 from schemas.lifecycle import Action, AlertState, Command, Delivery, Matcher, Silence
 from schemas.oncall import load_oncall
 from schemas.partners import load_partners
@@ -40,6 +40,7 @@ from streams.metrics import LifecycleMetrics, Metrics
 from streams.watermarks import Watermarks
 from tests.dashboards.engine import EngineClient
 from tests.demo.pipeline import EVENT_FAMILIES, SCHEMA_IDS, Record, shipped_rules
+from tests.processors.by_hand import read_alerts
 
 MINUTE: Final = dt.timedelta(minutes=1)
 MINUTES: Final = 55
@@ -89,7 +90,7 @@ class Demo:
         self._depths = range(1, 1 + max(each.depth for each in book.correlations))
         self._commands, self._latest = count(1), 0
         self.tables = defaultdict[str, list[pa.Table]](list)
-        self.alerts: dict[str, Alert] = {}
+        self.alerts: dict[str, Telling] = {}
         self.states: dict[str, AlertState] = {}
         self.silences: dict[str, Silence] = {}
         self.actions: list[Action] = []
@@ -111,8 +112,8 @@ class Demo:
 
     def _conclude(self, found: Conclusions, now: dt.datetime) -> None:
         while found.alerts or found.signals:
-            for alert in found.alerts:
-                self.alerts[alert.alert_id] = alert
+            for draft, alert in zip(found.alerts, read_alerts(found.alerts), strict=True):
+                self.alerts[alert.alert_id] = draft.tell()
                 self._keep(self._lifecycle.on_alert(alert, now))
             found = self._correlator.add(found.signals, now)
 
@@ -148,11 +149,11 @@ class Demo:
 
     def rows(self, now: dt.datetime) -> dict[str, pa.Table]:
         """Everything by table."""
-        alerts = list(self.alerts.values())
+        told = list(self.alerts.values())
         found = {name: pa.concat_tables(parts, promote_options="default") for name, parts in self.tables.items()}
         return found | {
-            "alerts": alert_rows(alerts, [each.model_dump_json() for each in alerts]),
-            "alert_evidence": evidence_rows(alerts, set()),
+            "alerts": alert_rows([each.head for each in told], [each.record() for each in told]),
+            "alert_evidence": evidence_rows(told, set()),
             "alert_states": state_rows(list(self.states.values())),
             "alert_actions": action_rows(self.actions),
             "notifications": delivery_rows(self.deliveries),

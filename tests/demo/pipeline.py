@@ -22,6 +22,7 @@ from schemas.settings import Settings
 from streams.batching import PartitionBatch
 from streams.refusal import Refusal
 from streams.watermarks import Watermarks
+from tests.processors.by_hand import read_alerts
 
 EVENT_FAMILIES = tuple(family for family in FAMILIES if family != "heartbeat")
 SCHEMA_IDS = {family: number for number, family in enumerate(FAMILIES, 1)}
@@ -85,7 +86,7 @@ def run(records: Iterable[EncodedRecord], now: dt.datetime, batch: int = 5_000) 
 
 def _tell(correlator: Correlator, effects: Effects, alerts: dict[str, Alert], now: dt.datetime) -> None:
     while True:
-        alerts.update((alert.alert_id, alert) for alert in effects.alerts)
+        alerts.update((alert.alert_id, alert) for alert in read_alerts(effects.alerts))
         if not effects.signals:
             return
         effects = correlator.add(effects.signals, now)

@@ -14,6 +14,7 @@ from tests.stack import Stack
 
 async def test_the_latest_version_of_an_alert_is_told_although_no_batch_follows(stack: Stack) -> None:
     first, _, last = versions(3)
+    pieces = last.tell().head.evidence_total
     worker = CorrelateWorker(stack.settings, RuleSetWatcher(stack.settings), "tests")
     waiting = asyncio.create_task(worker.tell_waiting())
     try:
@@ -21,10 +22,10 @@ async def test_the_latest_version_of_an_alert_is_told_although_no_batch_follows(
             await worker._tell(Effects(alerts=[alert]))
         for _ in range(600):
             found = [each for each in stack.alerts() if each["alert_id"] == first.alert_id]
-            if found and found[0]["evidence_total"] == last.evidence_total:
+            if found and found[0]["evidence_total"] == pieces:
                 return
             await asyncio.sleep(0.05)
-        raise AssertionError(f"told {found}, not {last.evidence_total} pieces of evidence")
+        raise AssertionError(f"told {found}, not {pieces} pieces of evidence")
     finally:
         waiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):

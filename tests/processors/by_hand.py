@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
+from processors.alerts import Draft
 from processors.correlator import Correlator
 from processors.predicates import Leaf, Op
 from processors.rulebook import Bound, Correlation, Detection, Rulebook, RuleMeta
@@ -28,6 +30,19 @@ def rule(kind: Any, *bounds: str, bases: tuple[str, ...] = BASES, **changes: Any
     found = tuple(Bound(op, Fraction(number)) for op, number in map(str.split, bounds))  # type: ignore[arg-type]
     defaults = {"meta": meta("low"), "group_by": ("g",), "timespan_s": 10, "fingerprint": "low"}
     return Correlation(type=kind, bases=bases, bounds=found, **{**defaults, **changes})
+
+
+def read_alerts(drafts: Iterable[Draft]) -> list[Alert]:
+    """The alerts as those who read their records see them."""
+    alerts = []
+    for draft in drafts:
+        record = draft.tell().record()
+        alert = Alert.model_validate_json(record)
+        # What is put together from parts is what the contract writes, no field more or less.
+        assert alert.model_dump_json().encode() == record
+        assert (alert.alert_id, alert.version, alert.status) == (draft.alert_id, draft.version, draft.status)
+        alerts.append(alert)
+    return alerts
 
 
 class Bench:
@@ -58,7 +73,7 @@ class Bench:
         found: list[Alert] = []
         while signals:
             effects = self.correlator.add(signals, NOW)
-            found += effects.alerts
+            found += read_alerts(effects.alerts)
             signals = effects.signals
         self.told += found
         return found
@@ -67,7 +82,7 @@ class Bench:
         found: list[Alert] = []
         for depth in (1, 2):
             effects = self.correlator.advance(START + round(second * SECOND), NOW, depth)
-            found += effects.alerts
+            found += read_alerts(effects.alerts)
             found += self.feed(effects.signals)
         self.told += found
         return found

@@ -18,6 +18,7 @@ from processors.rulebook import Rulebook
 from processors.signals import SignalMaker
 from schemas.alerts import SIGNALS_TOPIC, Alert, Signal
 from streams.watermarks import Watermarks, event_partitions
+from tests.processors.by_hand import read_alerts
 
 TOPIC = "events.tip_report.v1"
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -180,7 +181,7 @@ class Stream:
                 log.states[key] = state  # type: ignore[assignment]
 
     def _tell(self, effects: Effects) -> None:
-        for alert in effects.alerts:
+        for alert in read_alerts(effects.alerts):
             known = self.alerts.get(alert.alert_id)
             if known is None or alert.version >= known.version:
                 self.alerts[alert.alert_id] = alert

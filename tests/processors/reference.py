@@ -165,7 +165,7 @@ def evaluate(book: Rulebook, signals: list[Signal], low: int) -> Found:
                 if not firings:
                     continue
                 evidence = [each for each in situation if any(each in chosen for _, chosen in firings)]
-                named = list(zip(rule.group_by, group, strict=True))
+                named = tuple(zip(rule.group_by, group, strict=True))
                 first = evidence[0]
                 anchor = first.event_id if first.partner else f"{first.event_id}@{first.occurred_us}"
                 identifier = alert_id(rule.meta.id, named, exercise, first.partner, anchor)

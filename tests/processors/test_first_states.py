@@ -23,6 +23,7 @@ from processors.watchdog import WATCHDOG_KEY, Watchdog
 from schemas.alerts import Signal
 from schemas.lifecycle import Command
 from streams.state import StateError
+from tests.processors.by_hand import read_alerts
 from tests.processors.lifecycle.rota import rota
 
 FOUND: dict[str, Any] = json.loads(Path(__file__).with_name("first_states.json").read_text())
@@ -54,12 +55,14 @@ def test_windows_go_on() -> None:
     book = rulebook()
     correlator = Correlator(book, 3600)
     assert {fingerprint for fingerprint, *_ in GROUPS} == {each.fingerprint for each in book.correlations}
-    (again,) = correlator.restore(GROUPS, {}, NOW).alerts
+    (again,) = read_alerts(correlator.restore(GROUPS, {}, NOW).alerts)
     assert (again.alert_id, again.version) == (FOUND["alert_id"], 1)
     assert [each.event_id for each in again.evidence] == ["e2", "e3"]
-    (grown,) = correlator.add(signal(book, "e4", "NOVAK PETR", "rail-at", SEEN + 3 * MINUTE), NOW).alerts
+    (grown,) = read_alerts(correlator.add(signal(book, "e4", "NOVAK PETR", "rail-at", SEEN + 3 * MINUTE), NOW).alerts)
     assert (grown.alert_id, grown.version) == (FOUND["alert_id"], 2)
-    (completed,) = correlator.add(signal(book, "e5", "JANSEN ANNA", "fiu-nl", SEEN + 4 * MINUTE), NOW).alerts
+    (completed,) = read_alerts(
+        correlator.add(signal(book, "e5", "JANSEN ANNA", "fiu-nl", SEEN + 4 * MINUTE), NOW).alerts
+    )
     assert [each.event_id for each in completed.evidence] == ["e1", "e5"]
 
 
@@ -126,7 +129,7 @@ def test_a_group_whose_chunk_is_missing_is_refused_by_its_rule() -> None:
         partner = "rail-at" if number % 2 else "bpol-de"
         correlator.add(signal(book, f"e{number}", "NOVAK PETR", partner, SEEN + number), NOW)
     states = {key: state for key, state in correlator.changed().items() if state is not None}
-    assert Correlator(book, 3600).restore(states, {}, NOW).alerts[0].evidence_total == 3 * CHUNK
+    assert read_alerts(Correlator(book, 3600).restore(states, {}, NOW).alerts)[0].evidence_total == 3 * CHUNK
     cut_off = {key: state for key, state in states.items() if not key[2]}
     assert len(cut_off) < len(states)
     with pytest.raises(StateError, match="cannot read a group of rule"):

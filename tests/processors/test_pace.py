@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
+from processors.alerts import Draft
 from processors.correlate_worker import MAX_WAIT_S, QUIET_S, RETELL_S, Pace
-from schemas.alerts import Alert
-from tests.processors.by_hand import Bench, rule
+from tests.processors.by_hand import NOW, Bench, rule
 
 
-def versions(count: int) -> list[Alert]:
+def versions(count: int) -> list[Draft]:
     """One alert at each stage of its growth."""
     bench = Bench(rule("event_count", "gte 2"))
-    bench.see(0, "first")
-    return [alert for second in range(1, count + 1) for alert in bench.see(second, f"e{second}")]
+    seen = [bench.signals(second, f"e{second}") for second in range(count + 1)]
+    return [draft for signals in seen for draft in bench.correlator.add(signals, NOW).alerts]
 
 
 def test_an_alert_that_grows_waits_and_then_its_latest_version_is_told() -> None:
@@ -47,7 +48,7 @@ def test_the_last_word_does_not_wait() -> None:
     pace = Pace()
     one, two = versions(2)
     pace.due([one], 100.0)
-    closed = two.model_copy(update={"status": "retracted"})
+    closed = dataclasses.replace(two, status="retracted")
     assert pace.due([closed], 100.1) == [closed]
 
 
