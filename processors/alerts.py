@@ -113,8 +113,11 @@ def from_run(
         evidence, total = _shown_of(held, rules)
         head = _head(correlation, identifier, version, named, exercise, evidence, total + dropped, created, now)
         head.supersedes = list(supersedes)
-        # The whole extent counts, also what the shown evidence leaves out.
-        head.last_event_at = max([head.last_event_at, *(moment(each.at) for each in held[-1:] if each.partner)])
+        if total > MAX_EVIDENCE and held[-1].partner:
+            # The whole extent counts, also what the shown evidence leaves out.
+            (last,) = orjson.loads(held[-1].evidence)
+            head.last_event_at = max(head.last_event_at, moment(last[COLUMN["occurred_us"]]))
+            head.published_at = max(head.published_at, moment(last[COLUMN["published_us"]]))
         by_rule = Counter(each.rule_title for each in evidence)
         return Telling(head, evidence, explain | {"by_rule": by_rule, "rule_version": correlation.meta.version})
 

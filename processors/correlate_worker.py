@@ -13,7 +13,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -38,10 +37,8 @@ from streams.watermarks import LowWatermark, event_partitions
 log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
-RETELL_S = 0.25
-QUIET_S = 0.4
-MAX_WAIT_S = 2.0
-TICK_S = 0.1
+RETELL_S = 0.5
+TICK_S = 0.05
 MAX_STORED = 100_000
 """Pieces of evidence that are remembered as stored."""
 Report = dict[str, Any]
@@ -81,25 +78,15 @@ class Shard:
         return found
 
 
-@dataclass(slots=True)
-class Words:
-    """What was said of an alert: how often, when last, and when it grew last; seconds of any clock."""
-
-    count: int = 0
-    told_at: float = 0.0
-    grew_at: float = 0.0
-
-
 class Pace:
-    """Tells first and last words at once. An alert that grows is told of the less often the more was said of it, at the
-    latest ``MAX_WAIT_S`` seconds after the last word, and as soon as it has not grown for ``QUIET_S`` seconds.
+    """Tells of an alert at once, and of what becomes of it at most every ``RETELL_S`` seconds; last words do not wait.
 
     What waits is in the state of its group, so whoever takes over tells it.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, Draft] = {}
-        self._words: dict[str, Words] = {}
+        self._told_at: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         """Whether any alert waits."""
@@ -108,26 +95,17 @@ class Pace:
     def due(self, alerts: Iterable[Draft], now_s: float, at_once: Container[str] = ()) -> list[Draft]:
         """Which of these and of those that wait are to be told now; those whose ids are in ``at_once`` do not wait.
         ``now_s`` is any clock that only goes on."""
-        if len(self._words) > MAX_STORED:
-            self._words = {key: each for key, each in self._words.items() if key in self._waiting}
-        for alert in alerts:
-            self._waiting[alert.alert_id] = alert
-            self._words.setdefault(alert.alert_id, Words()).grew_at = now_s
+        self._waiting.update((alert.alert_id, alert) for alert in alerts)
+        self._told_at = {key: at for key, at in self._told_at.items() if now_s - at < RETELL_S}
         found = [
             alert
             for key, alert in self._waiting.items()
-            if alert.status != "open" or key in at_once or self._is_due(self._words[key], now_s)
+            if alert.status != "open" or key in at_once or key not in self._told_at
         ]
         for alert in found:
             del self._waiting[alert.alert_id]
-            words = self._words[alert.alert_id]
-            words.count, words.told_at = words.count + 1, now_s
+            self._told_at[alert.alert_id] = now_s
         return found
-
-    def _is_due(self, words: Words, now_s: float) -> bool:
-        if not words.count or now_s - words.grew_at >= QUIET_S:
-            return True
-        return now_s - words.told_at >= min(words.count * RETELL_S, MAX_WAIT_S)
 
 
 class CorrelateWorker:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 
 from processors.alerts import Draft
-from processors.correlate_worker import MAX_WAIT_S, QUIET_S, RETELL_S, Pace
+from processors.correlate_worker import RETELL_S, Pace
 from tests.processors.by_hand import NOW, Bench, rule
 
 
@@ -27,21 +27,11 @@ def test_an_alert_that_grows_waits_and_then_its_latest_version_is_told() -> None
     assert pace.due([], 200.0) == []
 
 
-def test_the_more_was_said_the_rarer_the_words_while_it_grows_and_no_wait_is_longer_than_the_longest() -> None:
+def test_an_alert_that_goes_on_growing_is_told_twice_a_second() -> None:
     pace = Pace()
-    told = [number / 4 for number, alert in enumerate(versions(60)) if pace.due([alert], number / 4)]
-    waits = [after - before for before, after in itertools.pairwise(told)]
-    assert waits == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, MAX_WAIT_S, MAX_WAIT_S, MAX_WAIT_S]
-
-
-def test_an_alert_that_no_longer_grows_is_told_soon() -> None:
-    pace = Pace()
-    *grown, last = versions(100)
-    for number, alert in enumerate(grown):
-        pace.due([alert], number / 10)
-    assert pace.due([last], 9.9) == []
-    assert pace.due([], 9.9 + QUIET_S - 0.01) == []
-    assert pace.due([], 9.9 + QUIET_S) == [last]
+    told = [number / 8 for number, alert in enumerate(versions(40)) if pace.due([alert], number / 8)]
+    assert [after - before for before, after in itertools.pairwise(told)] == [RETELL_S] * (len(told) - 1)
+    assert len(told) == 10
 
 
 def test_the_last_word_does_not_wait() -> None:

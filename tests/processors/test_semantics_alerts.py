@@ -12,6 +12,7 @@ import numpy as np
 import processors
 from processors.correlate import MAX_EVIDENCE
 from processors.rulebook import Correlation, Rulebook
+from processors.times import moment
 from streams.watermarks import LowWatermark, Watermarks
 from tests.processors import test_semantics
 from tests.processors.by_hand import NOW, Bench, meta, read_alerts, rule
@@ -92,6 +93,9 @@ def test_28_an_alert_shows_its_earliest_evidence_and_counts_the_rest() -> None:
     (alert,) = bench.told
     assert [each.event_id for each in alert.evidence] == [f"e{n:04}" for n in range(MAX_EVIDENCE)]
     assert alert.evidence_total == MAX_EVIDENCE + 50
+    (last,) = bench.signals(MAX_EVIDENCE + 49, "last")
+    # Events of the bench are published when they occur.
+    assert alert.last_event_at == alert.published_at == moment(last.occurred_us) > alert.evidence[-1].published_at
 
 
 def chain(kind: Any, *bounds: str, low: Correlation | None = None, **changes: Any) -> Bench:
