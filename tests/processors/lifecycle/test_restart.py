@@ -98,15 +98,15 @@ def silence(draw: st.DrawFn) -> Any:
 @st.composite
 def settling(draw: st.DrawFn) -> Any:
     failed = draw(st.booleans())
-    chosen: list[list[str]] = []
+    chosen: list[list[tuple[str, int]]] = []
 
     def apply(engine: Lifecycle, now: dt.datetime) -> Effects:
-        # The same message again when the input is repeated.
+        # The same outcome of the same message again when the input is repeated.
         if not chosen:
-            chosen.append([each.notification_id for each in engine.pending(now)[:1]])
+            chosen.append([(each.notification_id, each.attempts + 1) for each in engine.pending(now)[:1]])
         effects = Effects()
-        for each in chosen[0]:
-            effects.extend(engine.settled(each, "failed" if failed else "sent", "log", 1, now))
+        for name, attempts in chosen[0]:
+            effects.extend(engine.settled(name, "failed" if failed else "sent", "log", attempts, now))
         return effects
 
     return apply

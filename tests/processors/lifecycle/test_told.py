@@ -63,6 +63,18 @@ def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin
     assert line.waiting() == []
 
 
+def test_an_outcome_that_is_known_moves_nothing_when_it_comes_again_an_hour_later(begin: Begin) -> None:
+    line = begin()
+    line.at("0:00").alert("a")
+    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
+    line.at("2:00").alert("a", evidence_total=9).unreachable_are("mira")
+    line.at("6:00")
+    (failed,) = line.waiting()
+    later = line.now + dt.timedelta(hours=1)
+    assert not line.engine.settled(failed.notification_id, "failed", "log", failed.attempts, later)
+    assert line.waiting() == [failed]
+
+
 def test_a_later_message_of_the_thread_replaces_one_that_failed(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a")
