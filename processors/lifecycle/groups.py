@@ -104,8 +104,9 @@ def leave(memory: Memory, key: str, alert_id: str, now: dt.datetime) -> None:
 
 
 def carry(memory: Memory, source: str, target: str) -> None:
-    """Those who were told in one group hear of what is told in the other from now on, in the same thread."""
-    if source == target or source not in memory.groups:
+    """Those who were told in one group hear of what is told in the other from now on, in the same thread. A target that
+    ended before it told anything is forgotten and tells nothing."""
+    if source == target or source not in memory.groups or target not in memory.groups:
         return
     group = memory.groups[target]
     merged = {**memory.groups[source].recipients, **group.recipients}
