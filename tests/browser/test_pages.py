@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.browser.served import Served, TabFor
-from tests.browser.tabs import needs_browser
+from tests.browser.served import Served
+from tests.browser.tabs import TabFor, needs_browser
 from tests.dashboards.desk.pages import sample
 from tests.dashboards.desk.pages.served import AWAY
 
