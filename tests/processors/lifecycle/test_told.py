@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from processors.lifecycle.engine import Lifecycle
 from processors.lifecycle.roster import Roster
 from schemas.lifecycle import Notification
 from tests.processors.lifecycle.conftest import Begin
@@ -169,3 +170,13 @@ def test_that_nobody_is_on_call_is_said_once_a_step(begin: Begin) -> None:
     line.at("6:00")
     assert len(line.unheard) == 2
     assert len({each.delivery_id for each in line.unheard}) == 2
+
+
+def test_what_an_ended_group_told_is_known_after_a_crash_before_it_was_written() -> None:
+    line = Timeline(rota())
+    line.at("0:00").alert("a").at("1:00")
+    before = line.records["told/a"]
+    line.alert("a", status="retracted").at("6:00")
+    again = Lifecycle(line.roster)
+    again.restore({**line.records, "told/a": before})
+    assert again.tick(line.now).records == {"told/a": line.records["told/a"]}
