@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from processors.lifecycle_rows import action_rows, delivery_rows, silence_rows, state_rows
 from schemas.lifecycle import LIFECYCLE_TOPIC, Action, AlertState, Delivery, Silence
 from streams.outbox import Outbox
+from streams.state import StateError
 from streams.store import Store
 
 log = logging.getLogger(__name__)
@@ -107,14 +108,17 @@ class RowWriter:
     def restore(
         self, notes: Mapping[str, bytes], states: Mapping[str, AlertState], silences: Mapping[str, Silence]
     ) -> list[Action]:
-        """Take up what the last owner may not have stored; the actions, which it may not have told either."""
+        """Take up what the last owner may not have stored; the actions, which it may not have told either.
+
+        A note that this version cannot read is named in the log and stays on the topic for one that can.
+        """
         actions: list[Action] = []
         for key, value in notes.items():
-            self.add(keys=[key])
             try:
                 note = Note.model_validate_json(value)
             except ValidationError as error:
-                log.error("%s of %s is not ours: %s", key, LIFECYCLE_TOPIC, error)
+                why = StateError(LIFECYCLE_TOPIC, key, error)
+                log.error("%s. The record is kept; until it is read, its history is not in ClickHouse", why)
                 continue
             actions += note.actions
             self.add(
@@ -122,6 +126,7 @@ class RowWriter:
                 [silences[each] for each in note.silences if each in silences],
                 note.actions,
                 note.deliveries,
+                [key],
             )
         return actions
 

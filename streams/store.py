@@ -100,11 +100,23 @@ def _ipc(rows: pa.Table) -> bytes:
     """An Arrow IPC stream, of one record batch if it can be: ClickHouse pays for each column of each record batch."""
     if rows.nbytes < _COMBINED_BYTES:
         rows = rows.combine_chunks()
+    rows = _required(rows)
     # Grows in place; Arrow's own buffer moves, and touches new memory, at each doubling.
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, rows.schema, options=_IPC_OPTIONS) as writer:
         writer.write_table(rows)
     return sink.getvalue()
+
+
+def _required(rows: pa.Table) -> pa.Table:
+    """The same rows; columns and lists that hold no null say so, which spares ClickHouse a map of nulls for each."""
+    columns, fields = [], []
+    for field, column in zip(rows.schema, rows.columns, strict=True):
+        if pa.types.is_list(field.type) and not any(chunk.values.null_count for chunk in column.chunks):
+            column = column.cast(pa.list_(field.type.value_field.with_nullable(False)))
+        columns.append(column)
+        fields.append(pa.field(field.name, column.type, nullable=column.null_count > 0))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 # ClickHouse's HTTP interface handles each byte in Python where it is embedded: a third of them costs less.

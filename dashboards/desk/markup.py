@@ -78,10 +78,9 @@ def table(
     numeric: Sequence[str] = (),
     empty: str = "Nothing to show.",
     hide_caption: bool = False,
-    stacks: bool = True,
 ) -> Html:
-    """A table with a caption; the first cell of each row heads it. Columns in ``numeric`` are set to the right. With
-    ``stacks`` off a telephone moves it sideways instead of setting each row as a list."""
+    """A table with a caption; the first cell of each row heads it. Columns in ``numeric`` are set to the right.
+    On a telephone each row is a list."""
     right = {columns.index(name) for name in numeric}
 
     def style(index: int) -> str | None:
@@ -114,7 +113,7 @@ def table(
         tag("thead", head, role="rowgroup"),
         tag("tbody", *body, role="rowgroup"),
         role="table",
-        class_="desk-table stacks" if stacks else "desk-table",
+        class_="desk-table",
     )
     # A region that scrolls sideways must be reachable by keyboard (WCAG 2.1.1).
     return tag("div", inside, class_="table-scroll", tabindex="0", role="region", aria_label=caption)

@@ -117,9 +117,10 @@ class Lifecycle:
         now: dt.datetime,
     ) -> Effects:
         """What became of a message. Failed: every channel of the person was tried. When it belongs to the step that is
-        being called, the next step is told; else it is tried again, for a day."""
+        being called, the next step is told; else it is tried again, for a day. ``attempts``: all that were made, with
+        those of earlier outcomes; an outcome that counts no more than is known has been heard before."""
         notification = self._memory.notifications.get(notification_id)
-        if notification is None or notification.status != "pending":
+        if notification is None or notification.status != "pending" or attempts <= notification.attempts:
             return Effects()
         notification = notification.model_copy(update={"channel": channel, "attempts": attempts})
         again = telling.retried(self._memory, notification, now) if status == "failed" else None

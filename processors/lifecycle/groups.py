@@ -104,8 +104,9 @@ def leave(memory: Memory, key: str, alert_id: str, now: dt.datetime) -> None:
 
 
 def carry(memory: Memory, source: str, target: str) -> None:
-    """Those who were told in one group hear of what is told in the other from now on, in the same thread."""
-    if source == target or source not in memory.groups:
+    """Those who were told in one group hear of what is told in the other from now on, in the same thread. A target that
+    ended before it told anything is forgotten and tells nothing."""
+    if source == target or source not in memory.groups or target not in memory.groups:
         return
     group = memory.groups[target]
     merged = {**memory.groups[source].recipients, **group.recipients}
@@ -191,12 +192,15 @@ def next_flush(group: Group, now: dt.datetime) -> dt.datetime:
 def repair(memory: Memory, roster: Roster) -> None:
     """After a restart: fill the indexes, and make good what a crash kept from being written.
 
-    An active alert without a group joins one as if it had just come.
+    An active alert without a group joins one as if it had just come. Whatever is over in a group that ended was told of
+    before that was written.
     """
     for _, state in sorted(memory.states.items()):
         group = memory.groups.get(state.group_key)
         if state.is_active and (group is None or group.ended):
             join(memory, roster, state, state.updated_at)
+        elif group is not None and group.ended and is_untold(memory, state):
+            memory.put_told(state.alert_id, Told(state.alert_version, active=False))
         _enter(memory, state)
     for alert_id, state in sorted(memory.states.items()):
         settle(memory, alert_id, state.updated_at)

@@ -81,6 +81,8 @@ def _open(parts: Parts, alert: Alert, known: AlertState | None, now: dt.datetime
         verb = "reopen"
     if state.is_active:
         state = state.model_copy(update={"group_key": join(memory, parts.roster, state, now)})
+    if known is not None:  # it may come back in the group of one that it supersedes
+        move(memory, state.alert_id, state.group_key, now)
     memory.put_state(state)
     if known is None and not earlier and alert.updated_at < now - HISTORY:
         memory.put_told(state.alert_id, Told(state.alert_version, True, history=True))

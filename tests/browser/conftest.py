@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,8 +13,8 @@ import pytest
 from dashboards.desk.auth.accounts import Accounts
 from dashboards.desk.auth.roles import ROLE_PERMISSIONS
 from schemas.alerts import ALERTS_TOPIC, Alert
-from tests.browser.served import Served, TabFor, serve
-from tests.browser.tabs import Tab, chromium
+from tests.browser.served import Served, serve
+from tests.browser.tabs import TabFor, chromium, logged_in
 from tests.stack import Stack
 
 PASSWORD = "a long walk in the rain"
@@ -25,7 +25,6 @@ PEOPLE: dict[str, tuple[Any, str | None]] = {
     "pat": ("partner", "fiu-nl"),
     "olga": ("oversight", None),
 }
-TabOf = Callable[[str], Tab]
 
 
 @dataclass
@@ -69,20 +68,10 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def tab_of(site: DeskSite, browser: Any) -> Iterator[TabOf]:
+def tab_of(site: DeskSite, browser: Any) -> Iterator[TabFor]:
     """Gives a tab in which that person is logged in."""
-    tabs: list[Tab] = []
-
-    def open_tab(name: str) -> Tab:
-        tab = Tab(browser, site.address)
-        tabs.append(tab)
-        cookie = site.accounts.let_in(name, "127.0.0.1")
-        tab.context.add_cookies([{"name": "tocsin_session", "value": cookie, "url": site.address}])
-        return tab
-
-    yield open_tab
-    for tab in tabs:
-        tab.context.close()
+    with logged_in(browser, site.address, lambda name: site.accounts.let_in(name, "127.0.0.1")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -94,15 +83,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def tabs(browser: Any, served: Served) -> Iterator[TabFor]:
     """Opens a tab for a role."""
-    opened: list[Tab] = []
-
-    def make(role: str) -> Tab:
-        tab = Tab(browser, served.address)
-        opened.append(tab)
-        cookie = {"name": "tocsin_session", "value": served.sessions[role], "url": served.address}
-        tab.context.add_cookies([cookie])
-        return tab
-
-    yield make
-    for tab in opened:
-        tab.context.close()
+    with logged_in(browser, served.address, served.sessions.__getitem__) as found:
+        yield found

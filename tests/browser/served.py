@@ -6,15 +6,13 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.browser.tabs import Tab
 from tests.stack import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-TabFor = Callable[[str], Tab]
 
 
 class Served:

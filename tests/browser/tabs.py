@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,25 @@ class Tab:
         """Nothing went wrong, and nobody but the desk was asked."""
         assert self.problems == []
         assert self.hosts == {"127.0.0.1"}
+
+
+TabFor = Callable[[str], Tab]
+
+
+@contextmanager
+def logged_in(browser: Any, address: str, session: Callable[[str], str]) -> Iterator[TabFor]:
+    """Opens tabs on the desk at ``address`` by name or role, each with the cookie of its ``session``."""
+    tabs: list[Tab] = []
+
+    def open_tab(who: str) -> Tab:
+        tab = Tab(browser, address)
+        tabs.append(tab)
+        tab.context.add_cookies([{"name": "tocsin_session", "value": session(who), "url": address}])
+        return tab
+
+    yield open_tab
+    for tab in tabs:
+        tab.context.close()
 
 
 @contextmanager

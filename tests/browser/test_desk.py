@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.conftest import PASSWORD, DeskSite, TabOf
-from tests.browser.tabs import Tab, needs_browser
+from tests.browser.conftest import PASSWORD, DeskSite
+from tests.browser.tabs import Tab, TabFor, needs_browser
 from tests.dashboards.engine import alert, iso
 from tests.integration.events import encoded, event
 from tests.stack import wait_until
@@ -72,7 +72,7 @@ def test_people_log_in_and_out(site: DeskSite, browser: Any) -> None:
     tab.context.close()
 
 
-def test_a_new_alert_appears_without_reload_within_two_seconds(site: DeskSite, tab_of: TabOf) -> None:
+def test_a_new_alert_appears_without_reload_within_two_seconds(site: DeskSite, tab_of: TabFor) -> None:
     tab = tab_of("anna")
     run = uuid.uuid4().hex[:8]
     shown(site, tab)
@@ -93,7 +93,7 @@ def test_a_new_alert_appears_without_reload_within_two_seconds(site: DeskSite, t
     tab.assert_clean()
 
 
-def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, tab_of: TabOf) -> None:
+def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, tab_of: TabFor) -> None:
     tab, other = tab_of("anna"), tab_of("bruno")
     live, _ = shown(site, tab)
     drill, _ = shown(site, tab, exercise=True)
@@ -113,7 +113,7 @@ def test_filters_are_in_the_address_and_hold_for_who_follows_it(site: DeskSite, 
     tab.assert_clean()
 
 
-def test_an_alert_is_worked_by_keyboard_and_others_see_it(site: DeskSite, tab_of: TabOf) -> None:
+def test_an_alert_is_worked_by_keyboard_and_others_see_it(site: DeskSite, tab_of: TabFor) -> None:
     tab, other = tab_of("anna"), tab_of("bruno")
     name, alert_id = shown(site, tab)
     other.go(f"/?q={name.replace(' ', '+')}&state=all")
@@ -155,7 +155,7 @@ def test_an_alert_is_worked_by_keyboard_and_others_see_it(site: DeskSite, tab_of
     other.assert_clean()
 
 
-def test_an_alert_goes_under_another_and_comes_out_again(site: DeskSite, tab_of: TabOf) -> None:
+def test_an_alert_goes_under_another_and_comes_out_again(site: DeskSite, tab_of: TabFor) -> None:
     tab, other = tab_of("anna"), tab_of("bruno")
     name, alert_id = shown(site, tab)
     into = title()
@@ -178,7 +178,7 @@ def test_an_alert_goes_under_another_and_comes_out_again(site: DeskSite, tab_of:
     other.assert_clean()
 
 
-def test_of_two_officers_one_wins_and_the_other_is_told_by_whom(site: DeskSite, tab_of: TabOf) -> None:
+def test_of_two_officers_one_wins_and_the_other_is_told_by_whom(site: DeskSite, tab_of: TabFor) -> None:
     tab = tab_of("anna")
     name, alert_id = shown(site, tab)
     with site.api("bruno") as api:
@@ -199,7 +199,7 @@ def test_of_two_officers_one_wins_and_the_other_is_told_by_whom(site: DeskSite, 
     assert late.json()["reason"]
 
 
-def test_a_silence_shows_its_scope_and_hides_what_it_matches(site: DeskSite, tab_of: TabOf) -> None:
+def test_a_silence_shows_its_scope_and_hides_what_it_matches(site: DeskSite, tab_of: TabFor) -> None:
     tab = tab_of("anna")
     name, _ = shown(site, tab)
     choose(tab, name)
@@ -219,7 +219,7 @@ def test_a_silence_shows_its_scope_and_hides_what_it_matches(site: DeskSite, tab
     tab.assert_clean()
 
 
-def test_a_role_that_may_not_is_refused_in_the_page_and_in_the_api(site: DeskSite, tab_of: TabOf) -> None:
+def test_a_role_that_may_not_is_refused_in_the_page_and_in_the_api(site: DeskSite, tab_of: TabFor) -> None:
     officer, watcher, partner = tab_of("anna"), tab_of("olga"), tab_of("pat")
     name, alert_id = shown(site, officer)
     watcher.go(f"/?q={name.replace(' ', '+')}")
@@ -240,7 +240,7 @@ def test_a_role_that_may_not_is_refused_in_the_page_and_in_the_api(site: DeskSit
     assert partner.page.goto(f"{site.address}/feeds").status == 403
 
 
-def test_an_analyst_tries_a_rule_on_what_is_stored(site: DeskSite, tab_of: TabOf) -> None:
+def test_an_analyst_tries_a_rule_on_what_is_stored(site: DeskSite, tab_of: TabFor) -> None:
     source, plate = f"backtest-{uuid.uuid4().hex[:8]}", f"PLATE-{uuid.uuid4().hex[:8]}"
     vehicle = {"type": "vehicle", "value": plate, "role": None}
     for number in range(3):
@@ -287,7 +287,7 @@ def test_events_tell_of_changes_and_resume(site: DeskSite) -> None:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_queue_is_accessible(site: DeskSite, tab_of: TabOf, theme: str) -> None:
+def test_the_queue_is_accessible(site: DeskSite, tab_of: TabFor, theme: str) -> None:
     tab = tab_of("anna")
     tab.context.add_cookies([{"name": "tocsin_theme", "value": theme, "url": site.address}])
     name, _ = shown(site, tab, exercise=True)
@@ -300,7 +300,7 @@ def test_the_queue_is_accessible(site: DeskSite, tab_of: TabOf, theme: str) -> N
     tab.assert_clean()
 
 
-def test_the_desk_outlives_a_restart_of_its_process(site: DeskSite, tab_of: TabOf) -> None:
+def test_the_desk_outlives_a_restart_of_its_process(site: DeskSite, tab_of: TabFor) -> None:
     tab = tab_of("anna")
     name, _ = shown(site, tab)
     part = site.stack.part("desk")

@@ -9,8 +9,8 @@ import httpx
 
 from dashboards.desk.auth.accounts import Accounts
 from schemas.settings import Settings
-from tests.browser.served import Served, TabFor
-from tests.browser.tabs import needs_browser
+from tests.browser.served import Served
+from tests.browser.tabs import TabFor, needs_browser
 from tests.dashboards.desk.pages import sample
 
 pytestmark = needs_browser

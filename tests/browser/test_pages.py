@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.browser.served import Served, TabFor
-from tests.browser.tabs import needs_browser
+from tests.browser.served import Served
+from tests.browser.tabs import TabFor, needs_browser
 from tests.dashboards.desk.pages import sample
 from tests.dashboards.desk.pages.served import AWAY
 
@@ -35,6 +35,8 @@ PAGES = {
 }
 ASKING = [path for path in PAGES if path not in ("/silences", "/accounts") and not path.startswith("/runbooks")]
 """Pages that ask ClickHouse."""
+WIDE_TABLES = """[...document.querySelectorAll(".desk-table")].map((each) => each.parentElement)
+    .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.getAttribute("aria-label"))"""
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -257,7 +259,10 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(tabs: TabFor) -> None:
     for path, last in PAGES.items():
         tab.go(path)
         tab.page.get_by_role("heading", name=last).wait_for()
+        if path.startswith(("/rules", "/accounts", "/feeds")):
+            tab.page.locator(".desk-table").first.wait_for()
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400, path
+        assert tab.page.evaluate(WIDE_TABLES) == [], path
 
 
 def test_the_header_of_a_laptop_is_one_line_and_its_menu_works_by_keyboard(tabs: TabFor) -> None:

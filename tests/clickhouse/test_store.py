@@ -73,13 +73,7 @@ def test_events_are_stored_as_the_sink_made_them(
 ) -> None:
     monkeypatch.setattr(module, "_COMBINED_BYTES", combined_bytes)
     rows = stored_rows(60)
-    settings = Settings(
-        clickhouse_url=server.url,
-        clickhouse_user=FULL[0],
-        clickhouse_password=FULL[1],
-        clickhouse_database=database,
-    )
-    asyncio.run(Store(settings).insert([("events", rows), ("events", rows.slice(0, 0))]))
+    asyncio.run(Store(_settings(server, database)).insert([("events", rows), ("events", rows.slice(0, 0))]))
     names = ", ".join(f"`{name}`" for name in rows.column_names)
     with server.client() as client:
         found = client.query_arrow(
@@ -88,6 +82,44 @@ def test_events_are_stored_as_the_sink_made_them(
             settings={"output_format_arrow_low_cardinality_as_dictionary": 0},
         )
     assert [_plain(row) for row in found.to_pylist()] == [_plain(row) for row in rows.to_pylist()]
+
+
+def test_nulls_are_stored_as_nothing_and_the_others_said_to_be_none(server: Server, database: str) -> None:
+    """ClickHouse reads what may be null at twice the price, so a stream says of each column whether it is."""
+    rows = stored_rows(8)
+    count, lists = rows.num_rows, rows.column("entities.value").to_pylist()
+    holes: dict[str, pa.Array] = {
+        "summary": pa.array([None, "seen"] * (count // 2)),
+        "confidence": pa.array([None, 7] * (count // 2), pa.uint8()),
+        "entities.value": pa.array([[None] * len(values) for values in lists], pa.list_(pa.string())),
+        "precision_m": pa.array([None, 50] * (count // 2), pa.uint32()),
+    }
+    for name, values in holes.items():
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    schema = pa.ipc.open_stream(module._ipc(rows)).schema
+    nullable = {name for name in rows.column_names if rows.column(name).null_count}
+    assert {field.name for field in schema if field.nullable} == nullable < set(rows.column_names)
+    items = {field.name: field.type.value_field.nullable for field in schema if pa.types.is_list(field.type)}
+    assert items == {"releasable_to": False, "entities.type": False, "entities.role": False, "entities.value": True}
+
+    asyncio.run(Store(_settings(server, database)).insert([("events", rows)]))
+    with server.client() as client:
+        found = client.query(
+            "SELECT summary, confidence, precision_m, arrayAll(empty, entities.value), count(),"
+            f" sum(length(entities.value)) FROM {database}.events GROUP BY 1, 2, 3, 4 ORDER BY summary"
+        ).result_rows
+    halves = [sum(map(len, lists[first::2])) for first in (0, 1)]
+    assert found == [("", 0, None, 1, count // 2, halves[0]), ("seen", 7, 50, 1, count // 2, halves[1])]
+    assert all(halves)
+
+
+def _settings(server: Server, database: str) -> Settings:
+    return Settings(
+        clickhouse_url=server.url,
+        clickhouse_user=FULL[0],
+        clickhouse_password=FULL[1],
+        clickhouse_database=database,
+    )
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

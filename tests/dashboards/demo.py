@@ -139,7 +139,7 @@ class Demo:
                     **told,
                 )
                 self.deliveries.append(delivery)
-                self._keep(self._lifecycle.settled(each.notification_id, "sent", "log", 1, now))
+                self._keep(self._lifecycle.settled(each.notification_id, "sent", "log", each.attempts + 1, now))
 
     def _keep(self, effects: Effects) -> None:
         self.states |= {state.alert_id: state for state in effects.states}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from processors.lifecycle_rows import action_rows, delivery_rows, silence_rows, state_rows
 from processors.lifecycle_store import Note, RowWriter
@@ -134,7 +135,6 @@ async def test_whoever_takes_over_stores_what_was_noted_and_tells_it() -> None:
     killed = writer(tables, topic)
     killed.note(Note(actions=[action(1)], alerts=["x", "forgotten"], silences=["s"]))
     killed.note(Note())
-    topic.records["outbox/0"] = b"not ours"
     tables.open.set()
     heir = writer(tables, topic)
     assert heir.restore(topic.records, {"x": state("x")}, {}) == [action(1)]
@@ -142,6 +142,22 @@ async def test_whoever_takes_over_stores_what_was_noted_and_tells_it() -> None:
     assert topic.records == {}
     assert tables.rows["alert_states"] == ["x"]
     assert len(tables.rows["alert_actions"]) == 1
+
+
+async def test_a_note_of_a_newer_version_is_kept_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    topic, tables = Topic(), Tables()
+    newer = b'{"actions":[],"escalations":["e1"]}'
+    topic.records["outbox/0"] = newer
+    writer(tables, topic).note(Note(actions=[action(1)]))
+    tables.open.set()
+    heir = writer(tables, topic)
+    assert heir.restore(topic.records, {}, {}) == [action(1)]
+    await run_for_a_while(heir)
+    assert topic.records == {"outbox/0": newer}
+    (logged,) = caplog.messages
+    assert "lifecycle-state.v1: this version of Tocsin cannot read outbox/0" in logged
+    assert "If a newer one wrote it, run that one" in logged
+    assert "The record is kept" in logged
 
 
 def test_a_large_note_is_split() -> None:

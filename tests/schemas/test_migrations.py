@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.migrations import MIGRATIONS_DIR, MigrationError, load_migrations, migrate, split_statements
+from schemas.migrations import MigrationError, load_migrations, migrate, split_statements
+from tests.schemas.engine_process import report_of
 
 CREATE = "CREATE TABLE IF NOT EXISTS t (a UInt8) ENGINE = Memory"
 
@@ -189,17 +187,7 @@ print(json.dumps({"first": first, "again": again, "third": third, "tables": tabl
 
 
 def test_the_real_files_run_on_the_engine_and_again_as_if_two_ran_at_once() -> None:
-    # In a process of its own: the engine opens one path a process, and other tests have theirs.
-    run = subprocess.run(
-        [sys.executable, "-c", ENGINE_RUN],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=MIGRATIONS_DIR.parents[1],
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout)
+    report = report_of(ENGINE_RUN)
     every = [migration.version for migration in load_migrations()]
     assert every
     assert (report["first"], report["again"], report["third"]) == (every, every, [])

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import subprocess
-import sys
-from typing import Any
 
 import fastavro
 import pytest
@@ -14,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract_check import RELEASED_DIR, released_versions
-from schemas.migrations import MIGRATIONS_DIR, load_migrations
+from schemas.migrations import load_migrations
 from schemas.registry import FAMILIES, load_schema
+from tests.schemas.engine_process import report_of
 from tests.schemas.event_strategies import records
 
 UPGRADES = """
@@ -80,17 +77,7 @@ print(json.dumps(report))
 
 
 def test_every_upgrade_keeps_all_rows_and_the_rollups_count_on() -> None:
-    # In a process of its own: the engine opens one path a process, and other tests have theirs.
-    run = subprocess.run(
-        [sys.executable, "-c", UPGRADES],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=MIGRATIONS_DIR.parents[1],
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    report: dict[str, Any] = json.loads(run.stdout)
+    report = report_of(UPGRADES)
     newest = len(load_migrations())
     assert list(report) == [str(number) for number in range(1, newest + 1)]
     for number, found in report.items():

@@ -23,7 +23,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.dialogs import asking, buttons
 from dashboards.desk.frame import ROLE_NAMES, frame, text
 from dashboards.desk.markup import Html, badge, tag
-from dashboards.desk.pages.parts import asked, button, panel, partner_names, raw, style, table
+from dashboards.desk.pages.parts import asked, button, cell, panel, partner_names, raw, row, style, table
 
 T = TypeVar("T")
 ACCOUNTS: Final = ("Name", "Role", "State", "Logs in by", "Made (UTC)", "Last login (UTC)", "")
@@ -275,17 +275,17 @@ class _Rows(Generic[T]):
             if before is not None and before[0] == item:
                 continue
             if before is not None:
-                row = before[1]
-                row.clear()
+                line = before[1]
+                line.clear()
             else:
                 with body:
-                    row = ui.element("tr")
-            self._shown[key] = (item, row)
-            with row:
-                for content in said(item):
-                    with ui.element("td"):
+                    line = row()
+            self._shown[key] = (item, line)
+            with line:
+                for number, (column, content) in enumerate(zip(self._columns, said(item), strict=False)):
+                    with cell(column, heads=not number):
                         raw(content)
-                with ui.element("td"), ui.element("div").classes("action-bar"):
+                with cell(""), ui.element("div").classes("action-bar"):
                     buttons(item)
 
 

@@ -94,16 +94,29 @@ def button(label: str, icon: str, on_click: Callable[[], Any], *, main: bool = F
 
 
 def table(name: str, columns: Sequence[str]) -> Element:
-    """A table of elements with its head, for rows that have buttons; they are made inside what is returned. A column
-    without a name holds the buttons."""
+    """A table of elements with its head, for rows that have buttons; the rows are made inside what is returned, of
+    :func:`row` and :func:`cell`. A column without a name holds the buttons. Else as :func:`markup.table`."""
     scroll = ui.element("div").classes("table-scroll").props('tabindex="0" role="region"')
     scroll.props["aria-label"] = name
-    with scroll, ui.element("table").classes("desk-table"):
-        with ui.element("thead"), ui.element("tr"):
+    with scroll, ui.element("table").classes("desk-table").props('role="table"'):
+        with ui.element("thead").props('role="rowgroup"'), row():
             for column in columns:
-                with ui.element("th").props('scope="col"'):
+                with ui.element("th").props('scope="col" role="columnheader"'):
                     text("span", column or "Action").classes("" if column else "sr-only")
-        return ui.element("tbody")
+        return ui.element("tbody").props('role="rowgroup"')
+
+
+def row() -> Element:
+    """A row of a :func:`table`."""
+    return ui.element("tr").props('role="row"')
+
+
+def cell(column: str, *, heads: bool = False) -> Element:
+    """A cell of a :func:`row`, which it may head; what is in it is one element."""
+    made = ui.element("th").props('scope="row" role="rowheader"') if heads else ui.element("td").props('role="cell"')
+    if column:
+        made.props["data-label"] = column
+    return made
 
 
 def notice(content: str, look: str = "") -> Element:

@@ -125,7 +125,6 @@ def rule_table(found: Sequence[RuleLine], days: int, chosen: str) -> Html:
         ),
         numeric=("Alerts", "In exercises", "Signals", "True positive", "False positive"),
         empty="There are no rules.",
-        stacks=False,
     )
 
 

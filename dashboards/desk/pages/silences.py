@@ -19,7 +19,7 @@ from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
 from dashboards.desk.frame import frame, text
 from dashboards.desk.markup import Html, join, tag
-from dashboards.desk.pages.parts import button, now, panel, partner_names, raw, style, table
+from dashboards.desk.pages.parts import button, cell, now, panel, partner_names, raw, row, style, table
 from dashboards.desk.rows import counts_text
 from dashboards.explain import between
 from processors.lifecycle.silences import covers
@@ -188,11 +188,11 @@ class _Page:
 
     def _row(self, silence: Silence, contents: Sequence[Html]) -> list[ui.html]:
         made = []
-        with ui.element("tr"):
-            for content in contents:
-                with ui.element("td"):
+        with row():
+            for number, (column, content) in enumerate(zip(COLUMNS, contents, strict=False)):
+                with cell(column, heads=not number):
                     made.append(raw(content))
-            with ui.element("td"):
+            with cell(""):
                 if self._asker.may("expire_silence"):
                     end = button("End", "notifications_active", lambda: self._end(silence))
                     end.props["aria-label"] = f"End the silence: {silence.reason}"

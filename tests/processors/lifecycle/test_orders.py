@@ -169,6 +169,26 @@ def test_two_situations_that_become_one_keep_the_most_advanced_state(begin: Begi
     assert line.state("a").superseded_by == line.state("b").superseded_by == "c"
 
 
+def test_an_alert_that_comes_back_in_another_group_leaves_the_one_it_was_in(begin: Begin) -> None:
+    line, south = begin(), {"place": "Southport"}
+    line.at("0:00").alert("c", group=south).alert("a")
+    line.at("1:00").alert("a", status="retracted")
+    line.alert("c", status="superseded", superseded_by="a", group=south).alert("c", supersedes=["a"], group=south)
+    line.at("6:00").silence("6:00", "1:00:00", level="high")
+    line.at("7:00").alert("d", group=south, level="medium")
+    line.at("8:00")
+    assert line.got("6:01", "8:00") == ["mira first d"]
+
+
+def test_closed_alerts_of_which_nobody_heard_of_one_become_one(begin: Begin) -> None:
+    line = begin()
+    line.at("0:00").alert("a", group={"place": "Southport"})
+    line.at("1:00").does("close", "a", verdict="benign")
+    line.at("1:00:00").alert("b").does("close", "b", verdict="benign")
+    line.at("2:00:00").alert("c", supersedes=["a", "b"])
+    assert (line.state("c").state, line.state("c").supersedes) == ("closed", ["a", "b"])
+
+
 def test_a_command_that_names_a_superseded_alert_is_sent_to_its_successor(begin: Begin) -> None:
     line = begin()
     line.at("0:00").alert("a").alert("b", supersedes=["a"])

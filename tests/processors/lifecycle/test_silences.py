@@ -13,6 +13,7 @@ from processors.lifecycle.engine import Lifecycle
 from processors.lifecycle.memory import Memory
 from processors.lifecycle.silences import refused
 from schemas.lifecycle import Command, Silence
+from tests.processors.lifecycle.conftest import Begin
 from tests.processors.lifecycle.rota import rota
 from tests.processors.lifecycle.test_decisions import silence
 from tests.processors.lifecycle.timeline import START, Timeline
@@ -92,3 +93,11 @@ def test_commands_without_a_zone_or_a_sensible_time_are_none(change: dict[str, A
     fields["silence"] |= change.pop("silence", {})
     with pytest.raises(ValidationError):
         Command.model_validate(fields | change)
+
+
+def test_a_clock_that_comes_late_tells_by_the_silences_that_hold_then(begin: Begin) -> None:
+    line = begin()
+    line.at("0:00").silence("0:00", "1:00", level="high").alert("a")
+    line.now += dt.timedelta(seconds=200)  # no tick in between, as while no worker runs
+    line.alert("b", level="medium").at("3:20")
+    assert line.got() == ["mira first a,b"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
+from processors.lifecycle.engine import Lifecycle
 from processors.lifecycle.roster import Roster
+from schemas.lifecycle import Notification
 from tests.processors.lifecycle.conftest import Begin
 from tests.processors.lifecycle.rota import always, rota
 from tests.processors.lifecycle.timeline import START, Timeline
@@ -49,13 +51,19 @@ def test_an_alert_that_is_given_back_is_told_while_another_one_waits(begin: Begi
     assert line.got("0:31", "2:01") == ["mira escalation a,b"]
 
 
-def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin) -> None:
+def update_that_failed(begin: Begin) -> tuple[Timeline, Notification]:
+    """Six minutes in, with an update for Mira that is to be tried again."""
     line = begin()
     line.at("0:00").alert("a")
     line.at("1:00").does("assign", "a", by="sander", assignee="sander")
     line.at("2:00").alert("a", evidence_total=9).unreachable_are("mira")
     line.at("6:00")
-    (waiting,) = line.waiting()
+    (failed,) = line.waiting()
+    return line, failed
+
+
+def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin) -> None:
+    line, waiting = update_that_failed(begin)
     assert (waiting.kind, waiting.status, waiting.due_at) == ("update", "pending", line.start + dt.timedelta(0, 630))
     line.unreachable_are().at("10:29").at("10:30")
     assert line.got("0:31", "10:30") == ["mira update a"]
@@ -63,13 +71,15 @@ def test_an_update_that_failed_is_tried_again_until_it_gets_through(begin: Begin
     assert line.waiting() == []
 
 
+def test_an_outcome_that_is_known_moves_nothing_when_it_comes_again_an_hour_later(begin: Begin) -> None:
+    line, failed = update_that_failed(begin)
+    later = line.now + dt.timedelta(hours=1)
+    assert not line.engine.settled(failed.notification_id, "failed", "log", failed.attempts, later)
+    assert line.waiting() == [failed]
+
+
 def test_a_later_message_of_the_thread_replaces_one_that_failed(begin: Begin) -> None:
-    line = begin()
-    line.at("0:00").alert("a")
-    line.at("1:00").does("assign", "a", by="sander", assignee="sander")
-    line.at("2:00").alert("a", evidence_total=9).unreachable_are("mira")
-    line.at("6:00")
-    (failed,) = line.waiting()
+    line, failed = update_that_failed(begin)
     line.at("7:00").does("close", "a", verdict="benign")
     line.at("11:00")
     assert [each.kind for each in line.waiting()] == ["resolved"]
@@ -160,3 +170,13 @@ def test_that_nobody_is_on_call_is_said_once_a_step(begin: Begin) -> None:
     line.at("6:00")
     assert len(line.unheard) == 2
     assert len({each.delivery_id for each in line.unheard}) == 2
+
+
+def test_what_an_ended_group_told_is_known_after_a_crash_before_it_was_written() -> None:
+    line = Timeline(rota())
+    line.at("0:00").alert("a").at("1:00")
+    before = line.records["told/a"]
+    line.alert("a", status="retracted").at("6:00")
+    again = Lifecycle(line.roster)
+    again.restore({**line.records, "told/a": before})
+    assert again.tick(line.now).records == {"told/a": line.records["told/a"]}

@@ -6,7 +6,7 @@ Times are texts, ``minutes:seconds`` or ``hours:minutes:seconds`` after the begi
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Literal
 
 from processors.lifecycle.effects import Effects
 from processors.lifecycle.engine import Lifecycle
@@ -166,7 +166,13 @@ class Timeline:
     def _deliver(self) -> None:
         while waiting := self.engine.pending(self.now):
             for each in waiting:
-                status = "failed" if each.person in self.unreachable else "sent"
+                status: Literal["sent", "failed"] = "failed" if each.person in self.unreachable else "sent"
                 if status == "sent":
                     self.sent.append((self.now, each))
-                self._take(self.engine.settled(each.notification_id, status, "log", 1, self.now))  # type: ignore[arg-type]
+                self._settle(each, status)
+
+    def _settle(self, each: Notification, status: Literal["sent", "failed"]) -> None:
+        outcome = (each.notification_id, status, "log", each.attempts + 1, self.now)
+        self._take(self.engine.settled(*outcome))
+        if self.restarts:
+            assert not self.engine.settled(*outcome)
