@@ -45,6 +45,8 @@ class Draft:
     version: int
     status: Literal["open", "superseded", "retracted"]
     tell: Callable[[], Telling]
+    full: bool = False
+    """Whether it shows as much evidence as it may: then only the account of it grows."""
 
 
 @lru_cache(maxsize=4096)
@@ -121,7 +123,7 @@ def from_run(
         by_rule = Counter(each.rule_title for each in evidence)
         return Telling(head, evidence, explain | {"by_rule": by_rule, "rule_version": correlation.meta.version})
 
-    return Draft(identifier, version, "open", tell)
+    return Draft(identifier, version, "open", tell, full=len(held) > MAX_EVIDENCE)
 
 
 def retracted(group: Group, identifier: str, told: Told, rules: Mapping[str, Rule], now: dt.datetime) -> Draft:

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
 RETELL_S = 0.5
+RETELL_FULL_S = 2.0
 TICK_S = 0.05
 MAX_STORED = 100_000
 """Pieces of evidence that are remembered as stored."""
@@ -79,14 +80,15 @@ class Shard:
 
 
 class Pace:
-    """Tells of an alert at once, and of what becomes of it at most every ``RETELL_S`` seconds; last words do not wait.
+    """Tells of an alert at once, and of what becomes of it at most every ``RETELL_S`` seconds, or every
+    ``RETELL_FULL_S`` where no more evidence can be shown; last words do not wait.
 
     What waits is in the state of its group, so whoever takes over tells it.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, Draft] = {}
-        self._told_at: dict[str, float] = {}
+        self._rests_until: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         """Whether any alert waits."""
@@ -96,15 +98,15 @@ class Pace:
         """Which of these and of those that wait are to be told now; those whose ids are in ``at_once`` do not wait.
         ``now_s`` is any clock that only goes on."""
         self._waiting.update((alert.alert_id, alert) for alert in alerts)
-        self._told_at = {key: at for key, at in self._told_at.items() if now_s - at < RETELL_S}
+        self._rests_until = {key: until for key, until in self._rests_until.items() if now_s < until}
         found = [
             alert
             for key, alert in self._waiting.items()
-            if alert.status != "open" or key in at_once or key not in self._told_at
+            if alert.status != "open" or key in at_once or key not in self._rests_until
         ]
         for alert in found:
             del self._waiting[alert.alert_id]
-            self._told_at[alert.alert_id] = now_s
+            self._rests_until[alert.alert_id] = now_s + (RETELL_FULL_S if alert.full else RETELL_S)
         return found
 
 

@@ -6,7 +6,8 @@ import dataclasses
 import itertools
 
 from processors.alerts import Draft
-from processors.correlate_worker import RETELL_S, Pace
+from processors.correlate import MAX_EVIDENCE
+from processors.correlate_worker import RETELL_FULL_S, RETELL_S, Pace
 from tests.processors.by_hand import NOW, Bench, rule
 
 
@@ -32,6 +33,16 @@ def test_an_alert_that_goes_on_growing_is_told_twice_a_second() -> None:
     told = [number / 8 for number, alert in enumerate(versions(40)) if pace.due([alert], number / 8)]
     assert [after - before for before, after in itertools.pairwise(told)] == [RETELL_S] * (len(told) - 1)
     assert len(told) == 10
+
+
+def test_an_alert_that_shows_all_it_can_is_told_every_other_second() -> None:
+    pace = Pace()
+    *_, before, full = versions(MAX_EVIDENCE + 2)
+    assert full.full
+    assert not versions(3)[-1].full
+    assert pace.due([before], 0.0) == [before]
+    assert pace.due([full], RETELL_FULL_S - 0.01) == []
+    assert pace.due([], RETELL_FULL_S) == [full]
 
 
 def test_the_last_word_does_not_wait() -> None:
