@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import faust
+import pyarrow as pa
 
 from processors.app import correlate_app, ingest_app, lifecycle_app
 from processors.rule_files import RuleError
@@ -52,6 +53,8 @@ def main() -> int:
     # The thread that fetches is Python: each time that native code gives the lock back for a moment, which decoding and
     # matching do hundreds of times for a batch, the default of 5 ms would let it run on for so long.
     sys.setswitchinterval(0.0005)
+    # Makes Arrow look for pandas now, which takes it half a second, and not with the first alert.
+    pa.scalar("")
     # A fetch makes ten thousands of record objects that die together: looking for cycles among them finds none.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

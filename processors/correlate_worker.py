@@ -37,8 +37,9 @@ from streams.watermarks import LowWatermark, event_partitions
 log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
-RETELL_S = 0.5
+RETELL_S = 0.25
 RETELL_FULL_S = 2.0
+IDLE_S = 0.5
 TICK_S = 0.05
 MAX_STORED = 100_000
 """Pieces of evidence that are remembered as stored."""
@@ -124,6 +125,7 @@ class CorrelateWorker:
         self._stored: set[EvidenceKey] = set()
         self._pace = Pace()
         self._telling = asyncio.Lock()
+        self._turned_at = 0.0
         self._passed: dict[int, tuple[dict[str, int], float]] = {}
 
     @property
@@ -167,6 +169,7 @@ class CorrelateWorker:
         for batch, ack in waiting:
             self.metrics.batch_records.observe(len(batch))
             ack()
+        self._turned_at = time.monotonic()
 
     def _advance(
         self, partition: int, shard: Shard, signals: list[Signal], reports: list[Report], now: dt.datetime
@@ -254,10 +257,11 @@ class CorrelateWorker:
                 await self._store_and_send([each.tell() for each in due])
 
     async def tell_waiting(self) -> None:
-        """For ever, tell alerts whose time has come while no batch did."""
+        """For ever, tell alerts whose time has come while no batch did: an insert costs what it costs beside its rows,
+        so while batches come they wait for those."""
         while True:
             await asyncio.sleep(TICK_S)
-            if self._pace:
+            if self._pace and time.monotonic() - self._turned_at >= IDLE_S:
                 await self._tell(Effects())
 
     async def _store_and_send(self, told: list[Telling]) -> None:

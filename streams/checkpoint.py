@@ -19,7 +19,6 @@ from streams.store import Store
 MAX_ROWS = 100_000
 MAX_AGE_S = 1.0
 IDLE_AGE_S = 0.2
-"""The age where nothing is behind and inserts are quick."""
 RESTS = 2.0
 """Where nothing is behind, inserts take at most one part in so many and one of the time: each of them costs what it
 costs beside its rows, now and when its part is merged."""
@@ -29,7 +28,7 @@ class Checkpoint:
     """Gathers effects of batches and flushes them by size or age, one flush at a time beside the processing.
 
     Few large flushes cost less than many, so what waits may be ``max_age_s`` old while the worker is ``behind``, else
-    ``idle_age_s`` or, where that is longer, ``RESTS`` times what the last flush took. :meth:`add` waits while twice
+    ``idle_age_s`` or, while more comes, ``RESTS`` times what the last flush took. :meth:`add` waits while twice
     ``max_rows`` are pending: that is the backpressure on the consumer.
     """
 
@@ -49,7 +48,7 @@ class Checkpoint:
         self._acks: list[Callable[[], None]] = []
         self._rows = 0
         self._oldest: float | None = None
-        self._took_s = 0.0
+        self._latest = self._took_s = 0.0
         self._changed = asyncio.Condition()
 
     async def add(self, tables: dict[str, pa.Table], records: int, acks: Iterable[Callable[[], None]]) -> None:
@@ -61,7 +60,8 @@ class Checkpoint:
                     self._tables[name].append(rows)
             self._rows += records
             self._acks += acks
-            self._oldest = self._oldest or time.monotonic()
+            self._latest = time.monotonic()
+            self._oldest = self._oldest or self._latest
             self._changed.notify_all()
 
     async def run(self) -> None:
@@ -73,17 +73,18 @@ class Checkpoint:
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._acks)
-            while self._rows < self._max_rows and self._age() < self._max_age():
+            while not self._is_due():
                 await asyncio.sleep(0.02)
             await self.flush()
 
-    def _age(self) -> float:
-        return time.monotonic() - self._oldest if self._oldest else 0.0
-
-    def _max_age(self) -> float:
-        if self._behind():
-            return self._max_age_s
-        return min(max(self._idle_age_s, RESTS * self._took_s), self._max_age_s)
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        age = now - (self._oldest or now)
+        if self._rows >= self._max_rows or age >= self._max_age_s:
+            return True
+        if self._behind() or age < self._idle_age_s:
+            return False
+        return now - self._latest >= self._idle_age_s or age >= RESTS * self._took_s
 
     async def flush(self) -> None:
         """Make everything gathered so far durable, then acknowledge it."""
