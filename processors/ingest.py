@@ -107,7 +107,7 @@ class Ingest:
         decoder = self._decoders.get(family)
         if decoder is None:
             decoder = self._decoders[family] = Decoder(family, self._lookup, self._max_bytes)
-        decoded = decoder.decode(batch.values)
+        decoded = decoder.decode(batch.values, batch.prefixes)
         passed, invalid = validate(family, decoded.table, now, self._limits)
         refused = decoded.refused + [
             replace(each, index=int(decoded.rows[each.index]), schema_id=int(decoded.schema_ids[each.index]))

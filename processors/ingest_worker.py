@@ -88,7 +88,7 @@ class IngestWorker:
         topic = waiting[0][0].topic
         for each, _ in waiting:
             await self._restore_watermarks((topic, each.partition))
-        await self._schemas.ensure(set().union(*(Decoder.schema_ids(each.values) for each, _ in waiting)))
+        await self._schemas.ensure(set().union(*(Decoder.schema_ids(each.prefixes) for each, _ in waiting)))
         # The watermark of a partition that was revoked meanwhile may be another by now.
         waiting = [(each, ack) for each, ack in waiting if not each.end.stale]
         if not waiting:

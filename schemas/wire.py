@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterable
 from typing import Any, Final
 
 import fastavro
@@ -48,6 +49,11 @@ def encode(schema_id: int, parsed: Any, record: dict[str, Any]) -> bytes:
     out.write(_PREFIX.pack(MAGIC, schema_id))
     fastavro.schemaless_writer(out, parsed, record)
     return out.getvalue()
+
+
+def prefixes_of(values: Iterable[bytes | None]) -> set[bytes]:
+    """The first five bytes, or what there is of them, of the values that have any: what names their schemas."""
+    return {value[:PREFIX_BYTES] for value in values if value}
 
 
 def unframe(raw: bytes | None) -> tuple[int, bytes]:

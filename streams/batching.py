@@ -30,6 +30,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
 from schemas.settings import Settings
+from schemas.wire import prefixes_of
 from streams.kafka import broker_credentials
 from streams.records import LeanRecords, LeanResult
 
@@ -86,11 +87,17 @@ class TopicBatch(list[Any]):
             rows += len(batch)
         whole = cls(itertools.chain.from_iterable(batches), batches[0].topic, runs)
         whole.values = list(itertools.chain.from_iterable(each.values for each in batches))
+        whole.prefixes = set().union(*(each.prefixes for each in batches))
         return whole
 
     @cached_property
     def values(self) -> list[bytes | None]:
         return [record.value for record in self]
+
+    @cached_property
+    def prefixes(self) -> set[bytes]:
+        """What names the schemas of the values."""
+        return prefixes_of(self.values)
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:

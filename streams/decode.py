@@ -3,13 +3,16 @@
 Records written with the reader's own schema decode in native code (pyruhvro). Its refusals, and strings that are not
 UTF-8 (which it lets through), are found by halving the batch; fastavro then says what is wrong. Records of any other
 writer schema are resolved to the reader's by fastavro (Avro 1.12, "Schema Resolution") and join the same batch.
+
+Cutting the frame off each record would copy them all. Its five bytes are five ints of Avro as long as none has its
+highest bit set (Avro 1.12, "Primitive Types"), so they are read as fields before those of the schema.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +23,11 @@ import pyruhvro
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.registry import RegisteredSchema, load_schema, schema_text, subject_of
-from schemas.wire import MAGIC, PREFIX_BYTES, NotConfluentFramed, unframe
+from schemas.wire import MAGIC, PREFIX_BYTES, NotConfluentFramed, prefixes_of, unframe
 from streams.refusal import Reason, Refusal
+
+_CONTINUED = 0x80
+"""A byte of an Avro int that another follows, and one of a text that is not ASCII."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,34 @@ class Decoder:
     def __init__(self, family: str, lookup: Callable[[int], RegisteredSchema | None], max_bytes: int) -> None:
         self._family, self._lookup, self._max_bytes = family, lookup, max_bytes
         self._text = schema_text(family)
+        schema = load_schema(family)
+        frame = [{"name": f"frame_{number}", "type": "int"} for number in range(PREFIX_BYTES)]
+        self._framed = json.dumps({**schema, "fields": [*frame, *schema["fields"]]})
         self._reader = fastavro.parse_schema(load_schema(family))
         self._canonical = to_parsing_canonical_form(load_schema(family))
         self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
         self._writers: dict[int, _Writer] = {}
 
     @staticmethod
-    def schema_ids(values: Sequence[bytes | None]) -> set[int]:
-        """Schema ids that a batch names, for the caller to have at hand before :meth:`decode`."""
-        prefixes = {value[:PREFIX_BYTES] for value in values if value}
-        return {int.from_bytes(each[1:], "big") for each in prefixes if len(each) == PREFIX_BYTES and each[0] == 0}
+    def schema_ids(prefixes: Collection[bytes]) -> set[int]:
+        """Schema ids that values with these prefixes name, for the caller to have at hand before :meth:`decode`."""
+        return {int.from_bytes(each[1:], "big") for each in prefixes if len(each) == PREFIX_BYTES and each[0] == MAGIC}
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Decode record values in order. Never raises for bad input: each bad row becomes a :class:`Refusal`."""
+    def decode(self, values: Sequence[bytes | None], prefixes: Collection[bytes] | None = None) -> Decoded:
+        """Decode record values in order; ``prefixes`` are what ``prefixes_of`` says of them, where that is known. Never
+        raises for bad input: each bad row becomes a :class:`Refusal`."""
         refused: list[Refusal] = []
-        bodies = self._all_own(values)
-        if bodies is not None:
-            rows, ids = np.arange(len(bodies)), np.full(len(bodies), _schema_id(values[0]), dtype=np.uint32)
+        if prefixes is None:
+            prefixes = prefixes_of(values)
+        bodies: Sequence[bytes]
+        text = self._text
+        prefix = self._own_prefix(values, prefixes)
+        if prefix is not None:
+            rows, ids = np.arange(len(values)), np.full(len(values), _schema_id(prefix), dtype=np.uint32)
+            if max(prefix) < _CONTINUED:
+                bodies, text = values, self._framed  # type: ignore[assignment]
+            else:
+                bodies = [value[PREFIX_BYTES:] for value in values]  # type: ignore[index]
         else:
             bodies, found = [], []
             for index, value in enumerate(values):
@@ -79,22 +96,20 @@ class Decoder:
             ids = np.array([schema_id for _, schema_id in found], dtype=np.uint32)
         batches: list[pa.RecordBatch] = []
         kept: list[range] = []
-        self._decode(bodies, 0, batches, kept, refused, rows, ids)
+        self._decode(bodies, text, 0, batches, kept, refused, rows, ids)
         chosen = np.concatenate([np.arange(each.start, each.stop) for each in kept] or [np.arange(0)])
         return Decoded(
             _joined(batches, self._arrow), rows[chosen], ids[chosen], sorted(refused, key=lambda each: each.index)
         )
 
-    def _all_own(self, values: Sequence[bytes | None]) -> list[bytes] | None:
-        """The bodies if all records have the reader's own schema and none is too large: the usual case."""
-        prefix = (values[0] or b"")[:PREFIX_BYTES] if values else b""
+    def _own_prefix(self, values: Sequence[bytes | None], prefixes: Collection[bytes]) -> bytes | None:
+        """What all records begin with if it names the reader's own schema and none is too large: the usual case."""
+        if len(prefixes) != 1 or not all(values):
+            return None
+        (prefix,) = prefixes
         if len(prefix) < PREFIX_BYTES or prefix[0] != MAGIC or self._writer(_schema_id(prefix)) != _Writer(None):
             return None
-        if None in values or {value[:PREFIX_BYTES] for value in values} != {prefix}:  # type: ignore[index]
-            return None
-        if max(map(len, values)) > self._max_bytes:  # type: ignore[arg-type]
-            return None
-        return [value[PREFIX_BYTES:] for value in values]  # type: ignore[index]
+        return prefix if max(map(len, values)) <= self._max_bytes else None  # type: ignore[arg-type]
 
     def _writer(self, schema_id: int) -> _Writer:
         known = self._writers.get(schema_id)
@@ -154,7 +169,8 @@ class Decoder:
 
     def _decode(
         self,
-        bodies: list[bytes],
+        bodies: Sequence[bytes],
+        text: str,
         start: int,
         batches: list[pa.RecordBatch],
         kept: list[range],
@@ -167,17 +183,19 @@ class Decoder:
             return
         try:
             # The threaded variants copy each body to hand it over: that is dearer than the decoding itself.
-            decoded = pyruhvro.deserialize_array(bodies, self._text)
-            decoded.validate(full=True)
+            decoded = pyruhvro.deserialize_array(bodies, text)
+            for column in decoded.columns:
+                _require_utf8(column)
         except (ValueError, pa.ArrowInvalid) as error:
             if len(bodies) == 1:
-                refused.append(self._diagnose(bodies[0], int(rows[start]), int(ids[start]), error))
+                body = bodies[0][PREFIX_BYTES:] if text is self._framed else bodies[0]
+                refused.append(self._diagnose(body, int(rows[start]), int(ids[start]), error))
                 return
             middle = len(bodies) // 2
-            self._decode(bodies[:middle], start, batches, kept, refused, rows, ids)
-            self._decode(bodies[middle:], start + middle, batches, kept, refused, rows, ids)
+            self._decode(bodies[:middle], text, start, batches, kept, refused, rows, ids)
+            self._decode(bodies[middle:], text, start + middle, batches, kept, refused, rows, ids)
             return
-        batches.append(decoded)
+        batches.append(decoded.select(self._arrow.names))
         kept.append(range(start, start + len(bodies)))
 
     def _diagnose(self, body: bytes, index: int, schema_id: int, error: Exception) -> Refusal:
@@ -186,6 +204,28 @@ class Decoder:
         except Exception as found:  # as in _resolve: any type may come
             return Refusal(index, Reason.UNDECODABLE, _readable(found, schema_id), schema_id=schema_id)
         return Refusal(index, Reason.UNDECODABLE, _readable(error, schema_id), schema_id=schema_id)
+
+
+def _require_utf8(array: pa.Array) -> None:
+    """Raises pyarrow.ArrowInvalid where a text of the array, at any depth, is not UTF-8."""
+    for texts in _texts_in(array):
+        data = texts.buffers()[2]
+        # Nearly always all is ASCII, and one look at the bytes is all it takes.
+        if data is not None and data.size and np.frombuffer(data, np.uint8).max() >= _CONTINUED:
+            texts.validate(full=True)
+
+
+def _texts_in(array: pa.Array) -> Iterator[pa.Array]:
+    kind = array.type
+    if pa.types.is_string(kind):
+        yield array
+    elif pa.types.is_struct(kind):
+        for number in range(kind.num_fields):
+            yield from _texts_in(array.field(number))
+    elif pa.types.is_list(kind):
+        yield from _texts_in(array.values)
+    elif not pa.types.is_primitive(kind):
+        array.validate(full=True)
 
 
 def _schema_id(framed: bytes | None) -> int:

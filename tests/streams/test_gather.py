@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -88,27 +89,29 @@ async def test_a_worker_rests_in_proportion_to_its_turn_and_takes_what_came_mean
 
 
 async def test_it_rests_after_all_topics_that_waited_unless_it_is_behind() -> None:
-    taken: list[str] = []
+    taken: list[tuple[str, float]] = []
 
     async def handle(waiting: list[Waiting]) -> None:
-        taken.append(waiting[0][0].topic)
-        await asyncio.sleep(0.1)
+        taken.append((waiting[0][0].topic, time.monotonic()))
+        await asyncio.sleep(0.05)
 
     gather = Gather(handle, max_joined=8, rests=2.0)
     for topic in ("a", "b"):
         await gather.put(batch(topic, 0, 0), lambda: None)
     running = asyncio.create_task(gather.run())
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.08)
     await gather.put(batch("a", 0, 1, 2), lambda: None)
-    # Both topics take 0.2 s, then it rests for 0.25 s.
-    await asyncio.sleep(0.15)
-    assert taken == ["a", "b"]
-    await asyncio.sleep(0.25)
-    assert taken == ["a", "b", "a"]
-    await gather.put(batch("b", 0, 1), lambda: None)
-    await asyncio.sleep(0.1)
+    while len(taken) < 3:
+        await asyncio.sleep(0.01)
     # So much waited that there is no time to rest.
-    assert taken == ["a", "b", "a", "b"]
+    await gather.put(batch("b", 0, 1), lambda: None)
+    while len(taken) < 4:
+        await asyncio.sleep(0.01)
+    assert [topic for topic, _ in taken] == ["a", "b", "a", "b"]
+    first, second, third, fourth = (at for _, at in taken)
+    assert second - first < third - second
+    assert third - second >= 0.05 + 0.2 - 0.01
+    assert fourth - third < third - second
     running.cancel()
 
 
