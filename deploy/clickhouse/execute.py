@@ -18,6 +18,7 @@ from deploy.clickhouse.compression import BlockEncoder, Coder, choose_coding, en
 from deploy.clickhouse.engine import Engine, Link, Stats, quote_name
 from deploy.clickhouse.errors import (
     BAD_ARGUMENTS,
+    NOT_IMPLEMENTED,
     READONLY,
     SESSION_IS_LOCKED,
     SESSION_NOT_FOUND,
@@ -26,7 +27,7 @@ from deploy.clickhouse.errors import (
 )
 from deploy.clickhouse.native import for_revision
 from deploy.clickhouse.protocol import Call
-from deploy.clickhouse.statement import format_clause
+from deploy.clickhouse.statement import Insert, format_clause
 
 _TAG_ALPHABET = string.ascii_lowercase
 # What a read-only user's statement may use at most unless the request says less.
@@ -205,15 +206,21 @@ class Executor:
                 return coding, encoder(coding, level)
         return None, None
 
-    def start_insert(self, call: Call, user: User, head: str, format_name: str) -> tuple[Link, Callable[[], None]]:
+    def start_insert(self, call: Call, user: User, insert: Insert) -> tuple[Link, Callable[[], None]]:
         """A handle with an INSERT begun on it.
 
         Raises:
-            QueryError: refused, or the table or its columns are not there.
+            QueryError: refused, or the statement has a SELECT.
         """
-        link, _, close = self.open(call, user, f"{head} FORMAT {format_name}")
+        link, _, close = self.open(call, user, f"{insert.head}\nFORMAT {insert.format_name}")
         try:
-            link.start_insert(head, format_name)
+            if insert.from_select:
+                raise QueryError.of(
+                    NOT_IMPLEMENTED,
+                    "INSERT ... SELECT with data in the body (the input() table function) is not supported here. "
+                    "Insert the data into a temporary table first.",
+                )
+            link.start_insert(insert)
         except BaseException:
             close()
             raise
@@ -262,7 +269,9 @@ def _load_external(link: Link, name: str, described: Mapping[str, str], data: by
             BAD_ARGUMENTS, f"External table {name!r} needs {name}_structure or {name}_types in the URL."
         )
     link.text(f"CREATE TEMPORARY TABLE {quote_name(name)} ({structure}) ENGINE = Memory")
-    link.start_insert(f"INSERT INTO {quote_name(name)}", described.get("format", output.DEFAULT_FORMAT))
+    link.start_insert(
+        Insert(f"INSERT INTO {quote_name(name)}", "", described.get("format", output.DEFAULT_FORMAT), data=0)
+    )
     link.append(data)
     link.finish_insert()
     link.stats = Stats()
