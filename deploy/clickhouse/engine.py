@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.clickhouse.access import escape_parameter
+from deploy.clickhouse.disk import FAILED_WRITES, Disk
 from deploy.clickhouse.errors import NOT_ENOUGH_SPACE, QueryError
 from deploy.clickhouse.statement import Insert
 
@@ -200,7 +201,7 @@ class Link:
         )
 
     def finish_insert(self) -> None:
-        """Run the INSERT; when this returns, all rows are stored.
+        """Run the INSERT; when this returns, all rows are stored as far as the engine knows. ``disk`` tells the rest.
 
         chDB has an interface that takes data in pieces, but it says nothing of errors that come after reading a row:
         constraints, views, partitions, disks. The same data from a file is a statement like any other.
@@ -271,6 +272,7 @@ class Engine:
         self._options = dict(options or {})
         self._module: Any = None
         self._anchor: Link | None = None
+        self.disk = Disk(self._failed_writes)
         self._lock_file: Any = None
         self._sessions: dict[tuple[str, str], _Session] = {}
         self._sessions_lock = threading.Lock()
@@ -281,8 +283,8 @@ class Engine:
         Raises:
             StartError: another server has the directory, or the engine cannot read it.
         """
-        if "?" in str(self.path):
-            raise StartError(f"{self.path}: the engine reads options behind a question mark. Choose another --path.")
+        if any(mark in str(self.path) for mark in "?&"):
+            raise StartError(f"{self.path}: the engine reads options behind ? and &. Choose another --path.")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
         # All times are UTC, whatever the machine's zone; the engine reads this when it is loaded.
@@ -323,6 +325,11 @@ class Engine:
         """A new handle, not yet prepared; the caller closes it."""
         options = "&".join(f"{name}={value}" for name, value in self._options.items())
         return Link(self._module.connect(f"{self.path}?{options}" if options else str(self.path)), self.path)
+
+    def _failed_writes(self) -> int:
+        assert self._anchor is not None
+        # Not on the statement's own handle: settings of a request, such as limits, hold there.
+        return int(self._anchor.text(FAILED_WRITES))
 
     def cancel(self, tag: str) -> None:
         """Ask the engine to end the statement with a tag; returns at once."""

@@ -9,7 +9,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 from deploy.clickhouse import access, output
@@ -192,7 +192,9 @@ class Executor:
                 return None if piece is None else for_revision(join(piece), native)
 
             return following() or b"", following
-        return for_revision(link.query(sql, default, call.params), native), lambda: None
+        with nullcontext() if kind in (access.READ_ONLY, access.CONTROL) else self.engine.disk.written():
+            whole = link.query(sql, default, call.params)
+        return for_revision(whole, native), lambda: None
 
     def _coding(self, call: Call, accept: str) -> tuple[str | None, Coder | None]:
         level = _number(call.settings.get("http_zlib_compression_level", "3"))
@@ -225,6 +227,16 @@ class Executor:
             close()
             raise
         return link, close
+
+    def finish_insert(self, link: Link, rest: bytes) -> None:
+        """Run an INSERT with the last of its data. When this returns, all rows are stored.
+
+        Raises:
+            QueryError: whatever the engine says of the data, the table, its views and the disk.
+        """
+        link.append(rest)
+        with self.engine.disk.written():
+            link.finish_insert()
 
 
 def _readonly(call: Call, user: User) -> int:

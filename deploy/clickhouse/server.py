@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.clickhouse import output, protocol
 from deploy.clickhouse.compression import BlockDecoder, Coder, decoder
-from deploy.clickhouse.engine import Link, Stats
+from deploy.clickhouse.engine import Stats
 from deploy.clickhouse.errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
@@ -179,7 +179,7 @@ class Service:
                 if size >= FEED_BYTES:
                     await self.thread(partial(link.append, b"".join(waiting)))
                     waiting, size = [], 0
-            await self.thread(partial(_finish, link, b"".join(waiting)))
+            await self.thread(partial(executor.finish_insert, link, b"".join(waiting)))
         finally:
             # Closing an INSERT that is not finished drops its data.
             await asyncio.shield(self.thread(close))
@@ -313,12 +313,6 @@ def _brings_data(insert: Insert, call: Call, text: bytes) -> bool:
 
 def _feeds_a_select(insert: Insert, text: bytes) -> bool:
     return insert.from_select and bool(text[insert.data :].strip())
-
-
-def _finish(link: Link, rest: bytes) -> None:
-    if rest:
-        link.append(rest)
-    link.finish_insert()
 
 
 def _collect(result: Result) -> bytes:

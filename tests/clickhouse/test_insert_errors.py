@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -125,3 +127,41 @@ def test_inserts_at_once_each_get_their_own_answer(server: Server, create: Calla
             done.result()
     good = sum(1 for number in range(6) for attempt in range(20) if (number + attempt) % 3)
     assert server.query(f"SELECT count(), sum(a) FROM {table}") == f"{2 * good}\t{3 * good}\n"
+
+
+@contextmanager
+def room_for(server: Server, size: int) -> Iterator[None]:
+    """No file of the server may grow beyond ``size`` bytes: a write fails as it does on a full disk."""
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+def test_rows_that_the_disk_does_not_take_are_an_error(start: Callable[..., Server]) -> None:
+    server = start()
+    server.query(
+        "CREATE TABLE big (a UInt32, s String MATERIALIZED randomString(100000)) ENGINE = MergeTree ORDER BY a"
+    )
+    rows = "".join(f"{number}\n" for number in range(100))
+    with server.http() as http:
+        with room_for(server, 2 << 20):
+            refused(insert(http, "big", rows), 75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR", "disk did not take")
+            answer = http.post("/", content=b"INSERT INTO big SELECT number FROM numbers(100)")
+            refused(answer, 75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR", "disk did not take")
+            # Here the disk has no room even for the data as it was sent.
+            refused(insert(http, "big", "1\n" * (2 << 20)), 243, "NOT_ENOUGH_SPACE", "Make room on this disk")
+        answer = insert(http, "big", rows)
+        assert answer.status_code == 200, answer.text
+    assert server.stop() == 0
+    assert start().query("SELECT count(), sum(length(s)) FROM big") == "100\t10000000\n"
+
+
+def test_some_of_the_disk_is_left_free(start: Callable[..., Server]) -> None:
+    server = start("--keep-free", str(1 << 60))
+    server.query("CREATE TABLE kept (a UInt32) ENGINE = MergeTree ORDER BY a")
+    with server.http() as http:
+        refused(insert(http, "kept", "1\n"), 243, "NOT_ENOUGH_SPACE", "Cannot reserve 1.00 MiB, not enough space")
+    assert server.query("SELECT count() FROM kept") == "0\n"
