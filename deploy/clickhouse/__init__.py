@@ -5,6 +5,7 @@ ClickHouse data source the way a ClickHouse server does. Start it with ``python 
 
     protocol     what a request asks for: user, query, parameters, settings, and where an INSERT's data begins
     access       what a statement may do, decided with the engine's own parser and lexer
+    disk         writes that the disk did not take, of which the engine says nothing
     engine       chDB handles: one for each request, so that no setting or database leaks into another
     compression  HTTP content codings and ClickHouse's checksummed blocks
     native       Native blocks for clients that announce a protocol version

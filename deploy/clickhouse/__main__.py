@@ -40,10 +40,19 @@ def read_users(path: Path) -> dict[str, User]:
     return users
 
 
-_FSYNC = """<clickhouse>
+# The engine takes these from a file only. It refuses an INSERT and puts off a merge for which there is no room; writing
+# to a disk that is full after all would leave a damaged part.
+_CONFIG = """<clickhouse>
+  <storage_configuration>
+    <disks>
+      <default>
+        <keep_free_space_bytes>{keep_free}</keep_free_space_bytes>
+      </default>
+    </disks>
+  </storage_configuration>
   <merge_tree>
-    <fsync_after_insert>1</fsync_after_insert>
-    <fsync_part_directory>1</fsync_part_directory>
+    <fsync_after_insert>{fsync:d}</fsync_after_insert>
+    <fsync_part_directory>{fsync:d}</fsync_part_directory>
   </merge_tree>
 </clickhouse>
 """
@@ -61,22 +70,26 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _options(path: Path, memory_share: float, fsync: bool) -> dict[str, str]:
+def _configure(config: Path, fsync: bool, keep_free: int) -> None:
+    try:
+        config.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config.write_text(_CONFIG.format(fsync=fsync, keep_free=keep_free))
+    except OSError as error:
+        raise StartError(
+            f"{config}: cannot be written: {error.strerror}. Make it possible, or choose another --path."
+        ) from error
+
+
+def _options(config: Path, memory_share: float) -> dict[str, str]:
     total = psutil.virtual_memory().total
-    options = {
+    return {
         "max_server_memory_usage": str(int(total * memory_share)),
         # Upper bounds of caches, small beside a server's, because the whole platform shares the machine.
         "mark_cache_size": str(256 << 20),
         "index_mark_cache_size": str(64 << 20),
         "uncompressed_cache_size": "0",
+        "config-file": str(config),
     }
-    if fsync:
-        # The engine takes defaults of tables from a file only.
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        config = path / "tocsin-engine.xml"
-        config.write_text(_FSYNC)
-        options["config-file"] = str(config)
-    return options
 
 
 def _arguments() -> argparse.Namespace:
@@ -91,6 +104,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--memory-share", type=float, default=0.5, help="share of memory statements may use")
     parser.add_argument(
         "--fsync", action="store_true", help="answer inserts when the disk has them: safe also when the power goes"
+    )
+    parser.add_argument(
+        "--keep-free", type=int, default=256 << 20, help="bytes of the disk that rows must leave free (default 256 MiB)"
     )
     parser.add_argument(
         "--grace", type=int, default=8, help="seconds that running requests get when the server is told to stop"
@@ -108,17 +124,19 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     path = arguments.path.resolve()
-    engine = Engine(path, arguments.database, _options(path, arguments.memory_share, arguments.fsync))
+    config = path / "tocsin-engine.xml"
+    engine = Engine(path, arguments.database, _options(config, arguments.memory_share))
     try:
         users = read_users(arguments.users_file)
         listener = _listen(arguments.host, arguments.port)
+        _configure(config, arguments.fsync, arguments.keep_free)
         engine.open()
     except StartError as error:
         log.error("%s", error)
         engine.close()
         return 1
     service = Service(Executor(engine), users)
-    config = uvicorn.Config(
+    web = uvicorn.Config(
         service.application(),
         access_log=False,
         log_config=None,
@@ -134,7 +152,7 @@ def main() -> int:
         signal.signal(number, _noted)
     port = listener.getsockname()[1]
     log.info("engine %s, data in %s, listening on %s:%d", engine.version, arguments.path, arguments.host, port)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(web)
     try:
         server.run(sockets=[listener])
     finally:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import io
 import logging
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.clickhouse.access import escape_parameter
-from deploy.clickhouse.errors import NOT_IMPLEMENTED, QueryError
+from deploy.clickhouse.disk import FAILED_WRITES, Disk
+from deploy.clickhouse.errors import NOT_ENOUGH_SPACE, QueryError
+from deploy.clickhouse.statement import Insert
 
 log = logging.getLogger("tocsin.clickhouse")
 
@@ -64,14 +68,16 @@ class Stats:
 class Link:
     """One handle on the engine, for one statement at a time; closing it ends what still runs on it.
 
-    Any thread may call it, one after the other; ``close`` waits for a call that is under way.
+    Any thread may call it, one after the other; ``close`` waits for a call that is under way. Data of an INSERT waits
+    in ``folder`` until it is complete.
     """
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, folder: Path) -> None:
         self._raw = raw
+        self._folder = folder
         self._busy = threading.Lock()
         self._stream: Any = None
-        self._insert: Any = None
+        self._insert: tuple[Insert, io.FileIO] | None = None
         self.stats = Stats()
 
     def prepare(self, database: str | None, settings: Mapping[str, str], readonly: int, tag: str) -> None:
@@ -120,11 +126,14 @@ class Link:
 
     def _run(self, sql: str, output: str, params: Mapping[str, str]) -> tuple[bytes, Any]:
         with self._busy:
-            try:
-                result = self._raw.query(sql, output, params=dict(params))
-                return bytes(result.bytes()), result
-            except RuntimeError as error:
-                raise QueryError.from_engine(str(error)) from error
+            result = self._query(sql, output, params)
+            return bytes(result.bytes()), result
+
+    def _query(self, sql: str, output: str, params: Mapping[str, str]) -> Any:
+        try:
+            return self._raw.query(sql, output, params=dict(params))
+        except RuntimeError as error:
+            raise QueryError.from_engine(str(error)) from error
 
     def start_stream(self, sql: str, output: str, params: Mapping[str, str]) -> bool:
         """Begin a result that ``fetch`` gives in pieces; False when this kind of statement has to be run whole."""
@@ -156,40 +165,57 @@ class Link:
                 return bytes(result.bytes()) or None
             return bytes(result.bytes())
 
-    def start_insert(self, head: str, format_name: str) -> None:
-        """Begin an INSERT whose data ``append`` brings.
+    def start_insert(self, insert: Insert) -> None:
+        """Begin an INSERT whose data ``append`` brings. The engine sees it when ``finish_insert`` runs it.
 
         Raises:
-            QueryError: the table does not exist, the statement has a SELECT, or the engine refuses it.
+            QueryError: no room for the data.
         """
         with self._busy:
             try:
-                self._insert = self._raw.send_insert(head, format_name)
-            except RuntimeError as error:
-                if "does not support INSERT ... SELECT" in str(error):
-                    raise QueryError.of(
-                        NOT_IMPLEMENTED,
-                        "INSERT ... SELECT with data in the body (the input() table function) is not supported here. "
-                        "Insert the data into a temporary table first.",
-                    ) from error
-                raise QueryError.from_engine(str(error)) from error
+                data = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115  # open beyond this call
+            except OSError as error:
+                raise self._no_room(error) from error
+            self._insert = insert, data
 
     def append(self, data: bytes) -> None:
-        """Add data to the INSERT; the engine writes blocks as they fill."""
+        """Add data to the INSERT.
+
+        Raises:
+            QueryError: no room for the data.
+        """
         with self._busy:
+            assert self._insert is not None
+            rest = memoryview(data)
             try:
-                self._raw.insert_append(self._insert, data)
-            except RuntimeError as error:
-                raise QueryError.from_engine(str(error)) from error
+                while rest:
+                    rest = rest[self._insert[1].write(rest) :]
+            except OSError as error:
+                raise self._no_room(error) from error
+
+    def _no_room(self, error: OSError) -> QueryError:
+        return QueryError.of(
+            NOT_ENOUGH_SPACE,
+            f"The data of the INSERT cannot be kept in {self._folder}: {error.strerror}. Nothing of it is stored. "
+            "Make room on this disk, or send less at once.",
+        )
 
     def finish_insert(self) -> None:
-        """Write what is left; when this returns, all rows are stored."""
+        """Run the INSERT; when this returns, all rows are stored as far as the engine knows. ``disk`` tells the rest.
+
+        chDB has an interface that takes data in pieces, but it says nothing of errors that come after reading a row:
+        constraints, views, partitions, disks. The same data from a file is a statement like any other.
+
+        Raises:
+            QueryError: the table does not exist, the data cannot be read or stored, whatever the engine says.
+        """
         with self._busy:
-            insert, self._insert = self._insert, None
-            try:
-                self.stats.add(self._raw.insert_done(insert))
-            except RuntimeError as error:
-                raise QueryError.from_engine(str(error)) from error
+            assert self._insert is not None
+            (insert, data), self._insert = self._insert, None
+            with data:
+                # Some systems share the position between a file and its path in /dev/fd.
+                data.seek(0)
+                self.stats.add(self._query(insert.from_file(f"/dev/fd/{data.fileno()}"), "Null", {}))
 
     def close(self) -> None:
         """End the handle and whatever is open on it. Safe to call twice."""
@@ -200,22 +226,24 @@ class Link:
             try:
                 if self._stream is not None:
                     raw.streaming_cancel_query(self._stream)
-                if self._insert is not None:
-                    raw.insert_cancel(self._insert)
             except RuntimeError as error:
                 log.warning("closing a handle: %s", error)
             finally:
+                self._drop_insert()
                 raw.close()
 
     def stop(self) -> None:
         """Cancel an unfinished stream or insert, keeping the handle."""
         with self._busy:
             stream, self._stream = self._stream, None
-            insert, self._insert = self._insert, None
+            self._drop_insert()
             if stream is not None:
                 self._raw.streaming_cancel_query(stream)
-            if insert is not None:
-                self._raw.insert_cancel(insert)
+
+    def _drop_insert(self) -> None:
+        if self._insert is not None:
+            self._insert[1].close()
+            self._insert = None
 
 
 def quote_name(name: str) -> str:
@@ -244,6 +272,7 @@ class Engine:
         self._options = dict(options or {})
         self._module: Any = None
         self._anchor: Link | None = None
+        self.disk = Disk(self._failed_writes)
         self._lock_file: Any = None
         self._sessions: dict[tuple[str, str], _Session] = {}
         self._sessions_lock = threading.Lock()
@@ -254,8 +283,8 @@ class Engine:
         Raises:
             StartError: another server has the directory, or the engine cannot read it.
         """
-        if "?" in str(self.path):
-            raise StartError(f"{self.path}: the engine reads options behind a question mark. Choose another --path.")
+        if any(mark in str(self.path) for mark in "?&"):
+            raise StartError(f"{self.path}: the engine reads options behind ? and &. Choose another --path.")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
         # All times are UTC, whatever the machine's zone; the engine reads this when it is loaded.
@@ -295,7 +324,12 @@ class Engine:
     def link(self) -> Link:
         """A new handle, not yet prepared; the caller closes it."""
         options = "&".join(f"{name}={value}" for name, value in self._options.items())
-        return Link(self._module.connect(f"{self.path}?{options}" if options else str(self.path)))
+        return Link(self._module.connect(f"{self.path}?{options}" if options else str(self.path)), self.path)
+
+    def _failed_writes(self) -> int:
+        assert self._anchor is not None
+        # Not on the statement's own handle: settings of a request, such as limits, hold there.
+        return int(self._anchor.text(FAILED_WRITES))
 
     def cancel(self, tag: str) -> None:
         """Ask the engine to end the statement with a tag; returns at once."""

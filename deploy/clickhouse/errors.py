@@ -9,9 +9,11 @@ TOO_LARGE_SIZE_COMPRESSED = 39
 CHECKSUM_DOESNT_MATCH = 40
 NOT_IMPLEMENTED = 48
 SYNTAX_ERROR = 62
+CANNOT_WRITE_TO_FILE_DESCRIPTOR = 75
 UNKNOWN_COMPRESSION_METHOD = 89
 READONLY = 164
 QUERY_IS_TOO_LARGE = 229
+NOT_ENOUGH_SPACE = 243
 CANNOT_DECOMPRESS = 271
 SESSION_NOT_FOUND = 372
 SESSION_IS_LOCKED = 373
@@ -26,9 +28,11 @@ NAMES = {
     CHECKSUM_DOESNT_MATCH: "CHECKSUM_DOESNT_MATCH",
     NOT_IMPLEMENTED: "NOT_IMPLEMENTED",
     SYNTAX_ERROR: "SYNTAX_ERROR",
+    CANNOT_WRITE_TO_FILE_DESCRIPTOR: "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
     UNKNOWN_COMPRESSION_METHOD: "UNKNOWN_COMPRESSION_METHOD",
     READONLY: "READONLY",
     QUERY_IS_TOO_LARGE: "QUERY_IS_TOO_LARGE",
+    NOT_ENOUGH_SPACE: "NOT_ENOUGH_SPACE",
     CANNOT_DECOMPRESS: "CANNOT_DECOMPRESS",
     SESSION_NOT_FOUND: "SESSION_NOT_FOUND",
     SESSION_IS_LOCKED: "SESSION_IS_LOCKED",
@@ -55,6 +59,9 @@ _STATUS = {code: status for status, codes in _STATUS_CODES.items() for code in c
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
+# An error while reading an INSERT's data comes wrapped in one of the same code, and tells of the file that holds it.
+_WRAPPED = re.compile(r"^(Code: \d+\. DB::Exception: )\1(.*) \(version [\d.]+\)\. \([A-Z0-9_]+\)$", re.DOTALL)
+_FILE = re.compile(r"\(in file/uri /dev/fd/\d+\)(: )?|: While executing File(?=: data for INSERT)")
 
 
 class QueryError(Exception):
@@ -81,7 +88,7 @@ class QueryError(Exception):
         found = _CODE.search(text)
         if found is None:
             return cls.of(UNKNOWN_EXCEPTION, text)
-        return cls(int(found.group(1)), text[found.start() :])
+        return cls(int(found.group(1)), _FILE.sub("", _WRAPPED.sub(r"\1\2", text[found.start() :])))
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 from deploy.clickhouse import access, output
@@ -18,6 +18,7 @@ from deploy.clickhouse.compression import BlockEncoder, Coder, choose_coding, en
 from deploy.clickhouse.engine import Engine, Link, Stats, quote_name
 from deploy.clickhouse.errors import (
     BAD_ARGUMENTS,
+    NOT_IMPLEMENTED,
     READONLY,
     SESSION_IS_LOCKED,
     SESSION_NOT_FOUND,
@@ -26,7 +27,7 @@ from deploy.clickhouse.errors import (
 )
 from deploy.clickhouse.native import for_revision
 from deploy.clickhouse.protocol import Call
-from deploy.clickhouse.statement import format_clause
+from deploy.clickhouse.statement import Insert, format_clause
 
 _TAG_ALPHABET = string.ascii_lowercase
 # What a read-only user's statement may use at most unless the request says less.
@@ -191,7 +192,9 @@ class Executor:
                 return None if piece is None else for_revision(join(piece), native)
 
             return following() or b"", following
-        return for_revision(link.query(sql, default, call.params), native), lambda: None
+        with nullcontext() if kind in (access.READ_ONLY, access.CONTROL) else self.engine.disk.written():
+            whole = link.query(sql, default, call.params)
+        return for_revision(whole, native), lambda: None
 
     def _coding(self, call: Call, accept: str) -> tuple[str | None, Coder | None]:
         level = _number(call.settings.get("http_zlib_compression_level", "3"))
@@ -205,19 +208,35 @@ class Executor:
                 return coding, encoder(coding, level)
         return None, None
 
-    def start_insert(self, call: Call, user: User, head: str, format_name: str) -> tuple[Link, Callable[[], None]]:
+    def start_insert(self, call: Call, user: User, insert: Insert) -> tuple[Link, Callable[[], None]]:
         """A handle with an INSERT begun on it.
 
         Raises:
-            QueryError: refused, or the table or its columns are not there.
+            QueryError: refused, or the statement has a SELECT.
         """
-        link, _, close = self.open(call, user, f"{head} FORMAT {format_name}")
+        link, _, close = self.open(call, user, f"{insert.head}\nFORMAT {insert.format_name}")
         try:
-            link.start_insert(head, format_name)
+            if insert.from_select:
+                raise QueryError.of(
+                    NOT_IMPLEMENTED,
+                    "INSERT ... SELECT with data in the body (the input() table function) is not supported here. "
+                    "Insert the data into a temporary table first.",
+                )
+            link.start_insert(insert)
         except BaseException:
             close()
             raise
         return link, close
+
+    def finish_insert(self, link: Link, rest: bytes) -> None:
+        """Run an INSERT with the last of its data. When this returns, all rows are stored.
+
+        Raises:
+            QueryError: whatever the engine says of the data, the table, its views and the disk.
+        """
+        link.append(rest)
+        with self.engine.disk.written():
+            link.finish_insert()
 
 
 def _readonly(call: Call, user: User) -> int:
@@ -262,7 +281,9 @@ def _load_external(link: Link, name: str, described: Mapping[str, str], data: by
             BAD_ARGUMENTS, f"External table {name!r} needs {name}_structure or {name}_types in the URL."
         )
     link.text(f"CREATE TEMPORARY TABLE {quote_name(name)} ({structure}) ENGINE = Memory")
-    link.start_insert(f"INSERT INTO {quote_name(name)}", described.get("format", output.DEFAULT_FORMAT))
+    link.start_insert(
+        Insert(f"INSERT INTO {quote_name(name)}", "", described.get("format", output.DEFAULT_FORMAT), data=0)
+    )
     link.append(data)
     link.finish_insert()
     link.stats = Stats()

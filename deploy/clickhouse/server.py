@@ -1,7 +1,8 @@
 """The HTTP application: routes, authentication, bodies in and out.
 
-The event loop only waits; each engine call runs in a worker thread. An INSERT's body is decoded and handed to the
-engine as it arrives; a result leaves as the engine makes it. When a client goes away, its reading statement ends.
+The event loop only waits; each engine call runs in a worker thread. An INSERT's body is decoded and put on disk as it
+arrives, and the engine reads it from there; a result leaves as the engine makes it. When a client goes away, its
+reading statement ends.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.clickhouse import output, protocol
 from deploy.clickhouse.compression import BlockDecoder, Coder, decoder
-from deploy.clickhouse.engine import Link, Stats
+from deploy.clickhouse.engine import Stats
 from deploy.clickhouse.errors import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
@@ -41,7 +42,7 @@ log = logging.getLogger("tocsin.clickhouse")
 
 # A statement without data, and the head of an INSERT, may be this long.
 MAX_STATEMENT = 16 << 20
-# Data goes to the engine in pieces of at least this size, which keeps the hand-over between threads cheap.
+# Data of an INSERT is kept in pieces of at least this size, which keeps the hand-over between threads cheap.
 FEED_BYTES = 1 << 20
 HEAD_BYTES = 64 << 10
 WORKERS = 48
@@ -167,9 +168,9 @@ class Service:
     async def _insert(
         self, call: Call, user: User, insert: Insert, begun: bytes, body: AsyncIterator[bytes]
     ) -> Response:
-        """Feed the body to the engine. The answer says Ok only when every row is stored."""
+        """Keep the body and run the INSERT with it. The answer says Ok only when every row is stored."""
         executor = self.executor
-        link, close = await self.thread(partial(executor.start_insert, call, user, insert.head, insert.format_name))
+        link, close = await self.thread(partial(executor.start_insert, call, user, insert))
         try:
             waiting, size = [begun], len(begun)
             async for chunk in body:
@@ -178,9 +179,9 @@ class Service:
                 if size >= FEED_BYTES:
                     await self.thread(partial(link.append, b"".join(waiting)))
                     waiting, size = [], 0
-            await self.thread(partial(_finish, link, b"".join(waiting)))
+            await self.thread(partial(executor.finish_insert, link, b"".join(waiting)))
         finally:
-            # Closing an INSERT that is not finished cancels it.
+            # Closing an INSERT that is not finished drops its data.
             await asyncio.shield(self.thread(close))
         return Response(b"", headers=self._headers(call, link.stats, None), media_type=output.content_type("TSV"))
 
@@ -312,12 +313,6 @@ def _brings_data(insert: Insert, call: Call, text: bytes) -> bool:
 
 def _feeds_a_select(insert: Insert, text: bytes) -> bool:
     return insert.from_select and bool(text[insert.data :].strip())
-
-
-def _finish(link: Link, rest: bytes) -> None:
-    if rest:
-        link.append(rest)
-    link.finish_insert()
 
 
 def _collect(result: Result) -> bytes:

@@ -23,14 +23,26 @@ _TOKEN = re.compile(
 class Insert:
     """An INSERT that brings its data along.
 
-    ``head`` is the statement up to FORMAT or VALUES, without it; the data is what follows position ``data`` of the
-    text. ``from_select`` marks INSERT ... SELECT with a FORMAT behind it, as used with the input() table function.
+    ``into`` and ``settings`` (empty, or from SETTINGS on) are the statement up to FORMAT or VALUES, without it; the
+    data is what follows position ``data`` of the text. ``from_select`` marks INSERT ... SELECT with a FORMAT behind
+    it, as used with the input() table function.
     """
 
-    head: str
+    into: str
+    settings: str
     format_name: str
     data: int
     from_select: bool = False
+
+    @property
+    def head(self) -> str:
+        """The statement up to FORMAT or VALUES."""
+        return self.into + self.settings
+
+    def from_file(self, path: str) -> str:
+        """The statement that reads its data from a file; the grammar has the file before SETTINGS."""
+        # Lines of their own: a comment may stand at the end of each part.
+        return f"{self.into}\nFROM INFILE '{path}' COMPRESSION 'none'\n{self.settings}\nFORMAT {self.format_name}"
 
 
 def is_insert(text: bytes) -> bool:
@@ -62,6 +74,7 @@ def find_insert(text: bytes) -> Insert | None:
     named = False
     from_select = False
     dotted = False
+    settings: int | None = None
     wanted: int | None = None
     for found in _TOKEN.finditer(text):
         kind = found.lastgroup
@@ -73,7 +86,8 @@ def find_insert(text: bytes) -> Insert | None:
             # The name behind FORMAT must be seen whole: more of it may come with the next piece of the body.
             if kind != "word" or found.end() == len(text):
                 return None
-            return Insert(_head(text, wanted), token.decode(), _skip_line(text, found.end()), from_select)
+            data = _skip_line(text, found.end())
+            return Insert(*_head(text, settings, wanted), token.decode(), data, from_select)
         if kind == "other":
             depth += token in (b"(", b"[", b"{")
             depth -= token in (b")", b"]", b"}")
@@ -84,7 +98,9 @@ def find_insert(text: bytes) -> Insert | None:
             elif named and upper == b"FORMAT":
                 wanted = found.start()
             elif named and upper == b"VALUES" and not from_select:
-                return Insert(_head(text, found.start()), "Values", found.end())
+                return Insert(*_head(text, settings, found.start()), "Values", found.end())
+            elif named and upper == b"SETTINGS" and settings is None:
+                settings = found.start()
             elif named and upper in (b"SELECT", b"WITH"):
                 from_select = True
             elif words > 1 and upper not in (b"INTO", b"TABLE", b"FUNCTION"):
@@ -95,8 +111,10 @@ def find_insert(text: bytes) -> Insert | None:
     return None
 
 
-def _head(text: bytes, end: int) -> str:
-    return text[:end].decode("utf-8", "replace").rstrip()
+def _head(text: bytes, settings: int | None, end: int) -> tuple[str, str]:
+    begun = text[:end].rstrip()
+    cut = len(begun) if settings is None else settings
+    return begun[:cut].decode("utf-8", "replace"), begun[cut:].decode("utf-8", "replace")
 
 
 def _skip_line(text: bytes, at: int) -> int:

@@ -34,6 +34,7 @@ from deploy.clickhouse.compression import BlockDecoder, BlockEncoder
         ("INSERT INTO {t} FORMAT CSV\n1,one", "2,two\n"),
         ("INSERT INTO {t} (a, s) SETTINGS max_insert_threads = 1 FORMAT JSONCompactEachRow", '[1,"one"]\n[2,"two"]'),
         ("INSERT INTO {t} SELECT number + 1, if(number = 0, 'one', 'two') FROM numbers(2)", ""),
+        ("INSERT INTO {t} -- c\nSETTINGS format_csv_delimiter = ';' -- c\nFORMAT CSV", "1;one\n2;two\n"),
     ],
 )
 def test_inserts(http: httpx.Client, table: str, in_url: str, in_body: str) -> None:

@@ -49,6 +49,27 @@ def test_where_the_data_of_an_insert_begins(text: str, head: str, format_name: s
 
 
 @pytest.mark.parametrize(
+    ("text", "into", "settings"),
+    [
+        ("INSERT INTO t (a, settings) FORMAT TSV\n", "INSERT INTO t (a, settings)", ""),
+        ("INSERT INTO db.settings VALUES", "INSERT INTO db.settings", ""),
+        (
+            "INSERT INTO settings settings a = 1, b = 'x' FORMAT CSV\n",
+            "INSERT INTO settings ",
+            "settings a = 1, b = 'x'",
+        ),
+        ("INSERT INTO täbelle -- c\nSETTINGS a = 1 -- d\n VALUES", "INSERT INTO täbelle -- c\n", "SETTINGS a = 1 -- d"),
+    ],
+)
+def test_an_insert_with_its_data_in_a_file(text: str, into: str, settings: str) -> None:
+    found = find_insert(text.encode())
+    assert found is not None
+    assert (found.into, found.settings) == (into, settings)
+    sql = found.from_file("/dev/fd/3")
+    assert sql == f"{into}\nFROM INFILE '/dev/fd/3' COMPRESSION 'none'\n{settings}\nFORMAT {found.format_name}"
+
+
+@pytest.mark.parametrize(
     "text", ["INSERT INTO t SELECT 1", "INSERT INTO t", "INSERT INTO t FORMAT", "INSERT INTO t FORMAT CS"]
 )
 def test_no_data_has_begun(text: str) -> None:

@@ -219,6 +219,8 @@ def test_what_cannot_start_says_why(server: Server, tmp_path: Path) -> None:
     )
     assert "cannot listen" in _failed(command(tmp_path / "a", users, server.port))
     assert "cannot read the users" in _failed(command(tmp_path / "b", tmp_path / "missing.json"))
+    assert "the engine reads options behind ? and &" in _failed(command(tmp_path / "a&b", users))
+    assert f"{users}/tocsin-engine.xml: cannot be written: " in _failed(command(users, users))
     users.write_text('{"tocsin": {"password": ""}}')
     assert "cannot read the users" in _failed(command(tmp_path / "c", users))
     users.write_text('{"tocsin": {"password": "", "readonly": false}}')

@@ -113,6 +113,44 @@ def test_nulls_are_stored_as_nothing_and_the_others_said_to_be_none(server: Serv
     assert all(halves)
 
 
+def test_events_that_cannot_be_stored_are_tried_again_until_they_can(
+    server: Server, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = stored_rows(8)
+    server.query(f"ALTER TABLE {database}.events ADD CONSTRAINT shut CHECK offset < 0")
+    found: list[str] = []
+
+    def on_retry() -> None:
+        found.append(server.query(f"SELECT count() FROM {database}.events"))
+        if len(found) == 2:
+            server.query(f"ALTER TABLE {database}.events DROP CONSTRAINT shut")
+
+    asyncio.run(Store(_settings(server, database), on_retry).insert([("events", rows)]))
+    assert found == ["0\n", "0\n"]
+    assert server.query(f"SELECT count() FROM {database}.events") == f"{rows.num_rows}\n"
+    reasons = [record.getMessage() for record in caplog.records if record.name == module.log.name]
+    assert len(reasons) == 2
+    assert all("insert of 16 rows into events failed" in reason and "`shut`" in reason for reason in reasons)
+
+
+def test_lists_of_different_lengths_are_not_lost_in_silence(
+    server: Server, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = stored_rows(4)
+    longer = pa.array([[*values, "one more"] for values in rows.column("entities.value").to_pylist()])
+    damaged = rows.set_column(rows.column_names.index("entities.value"), "entities.value", longer)
+
+    async def attempt() -> None:
+        refused = asyncio.Event()
+        inserting = asyncio.create_task(Store(_settings(server, database), refused.set).insert([("events", damaged)]))
+        await asyncio.wait_for(refused.wait(), 20)
+        inserting.cancel()
+
+    asyncio.run(attempt())
+    assert "SIZES_OF_ARRAYS_DONT_MATCH" in caplog.text
+    assert server.query(f"SELECT count() FROM {database}.events") == "0\n"
+
+
 def _settings(server: Server, database: str) -> Settings:
     return Settings(
         clickhouse_url=server.url,
