@@ -54,7 +54,7 @@ def publish_steadily(bootstrap: str, schema_ids: dict[str, int], rate: float, se
         {
             "bootstrap.servers": bootstrap,
             "acks": "all",
-            "linger.ms": 100,
+            "linger.ms": 50,
             "compression.type": "zstd",
             "queue.buffering.max.messages": 1_000_000,
             "partitioner": "murmur2_random",
