@@ -256,13 +256,16 @@ def test_only_who_may_sees_the_back_test(tabs: TabFor) -> None:
 def test_a_narrow_screen_needs_no_sideways_scrolling(tabs: TabFor) -> None:
     tab = tabs("administrator")
     tab.page.set_viewport_size({"width": 400, "height": 800})
+    # What was asked for is written down, and some of it is one long word.
+    tab.page.goto(tab.address + "/alerts/" + "x" * 120)
     for path, last in PAGES.items():
         tab.go(path)
         tab.page.get_by_role("heading", name=last).wait_for()
-        if path.startswith(("/rules", "/accounts", "/feeds")):
+        if path.startswith(("/rules", "/accounts", "/feeds", "/access")):
             tab.page.locator(".desk-table").first.wait_for()
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400, path
-        assert tab.page.evaluate(WIDE_TABLES) == [], path
+        # Rows may still be coming.
+        tab.page.wait_for_function(f"!({WIDE_TABLES}).length")
 
 
 def test_the_header_of_a_laptop_is_one_line_and_its_menu_works_by_keyboard(tabs: TabFor) -> None:
