@@ -38,7 +38,7 @@ FETCH_MIN_BYTES = 1 << 20
 """For so much a broker waits a moment (``FETCH_MAX_WAIT_MS``): an answer for each small batch costs it and us more."""
 INGEST_RESTS = 1.0
 """A batch costs some milliseconds beside its records, so at a moderate load half of the time is for gathering them."""
-CORRELATE_RESTS = float(__import__("os").environ.get("X_CRESTS", "1.5"))
+CORRELATE_RESTS = 1.5
 """A group is read and written anew with each turn that touches it, so few larger turns cost less than many."""
 
 Take = Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]]

@@ -58,8 +58,8 @@ class Decoder:
         schema = load_schema(family)
         frame = [{"name": f"frame_{number}", "type": "int"} for number in range(PREFIX_BYTES)]
         self._framed = json.dumps({**schema, "fields": [*frame, *schema["fields"]]})
-        self._reader = fastavro.parse_schema(load_schema(family))
-        self._canonical = to_parsing_canonical_form(load_schema(family))
+        self._canonical = to_parsing_canonical_form(schema)
+        self._reader = fastavro.parse_schema(schema)
         self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
         self._writers: dict[int, _Writer] = {}
 

@@ -16,7 +16,7 @@ from streams.batching import PartitionBatch
 
 MAX_JOINED = 20_000
 """Records that are worked on together: bounds memory, and how long the event loop is held."""
-MAX_REST_S = float(__import__("os").environ.get("X_MAXREST", "0.4"))
+MAX_REST_S = 0.4
 
 Ack = Callable[[], None]
 Waiting = tuple[PartitionBatch, Ack]

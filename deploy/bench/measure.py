@@ -15,8 +15,10 @@ import psutil
 
 WARM_UP_SHARE = 0.1
 POLL_S = 0.5
-POLL_NEAR_END_S = 0.1
 """Looking costs some ten milliseconds of the processors that are being measured."""
+NEAR_END = 0.8
+POLL_NEAR_END_S = 0.1
+"""From that share of the events on, for the moment of the last one is what the rate hangs on."""
 TREE_EVERY_S = 1.0
 """How often processes are asked for children: it means reading all of /proc."""
 
@@ -119,7 +121,7 @@ def measure(
                 raise StalledError(f"{name} ended with {process.returncode} after {count:,} of {total:,} events")
         if now - moved_at > patience_s:
             raise StalledError(f"no progress for {patience_s:.0f} s at {count:,} of {total:,} events")
-        time.sleep(POLL_S if count < 0.8 * total else POLL_NEAR_END_S)
+        time.sleep(POLL_S if count < NEAR_END * total else POLL_NEAR_END_S)
 
 
 class Tree:
