@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Literal, cast
 
 from nicegui import Client, app, ui
@@ -51,6 +52,12 @@ ROLE_NAMES: Final = {
     "oversight": "Oversight",
     "administrator": "Administrator",
 }
+
+BUILD_S: Final = 30.0
+"""Seconds in which a page has to be built. It says itself when what it needs is away, or slow; that the machine is busy
+is no reason to answer with an error, as NiceGUI does after 3 seconds."""
+page = partial(ui.page, response_timeout=BUILD_S)
+"""Registers a page of the desk at a path."""
 
 
 def this_desk() -> Desk:

@@ -16,7 +16,7 @@ from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.queue_board import Board
 from dashboards.desk.queue_table import COLUMNS, ROW
 from dashboards.desk.rows import row_of
@@ -31,7 +31,7 @@ def register(desk: Desk) -> None:
     """Serve the page."""
     board = Board(desk.live)
 
-    @ui.page("/")
+    @page("/")
     def queue(request: Request) -> None:
         person = person_of(request)
         with frame("Queue", person, "queue", show_title=False):

@@ -3,6 +3,7 @@ axe-core's satisfaction, works live, and keeps to itself what a partner may not 
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.browser.served import Served
 from tests.browser.tabs import TabFor, needs_browser
 from tests.dashboards.desk.pages import sample
 from tests.dashboards.desk.pages.served import AWAY
+from tests.stack import wait_until
 
 pytestmark = needs_browser
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,6 +243,41 @@ def test_while_the_store_is_away_each_page_says_so_and_comes_back(tabs: TabFor, 
     for path, tab in opened.items():
         tab.page.get_by_role("heading", name=PAGES[path]).wait_for()
         tab.page.get_by_text("ClickHouse does not answer").wait_for(state="detached")
+
+
+def test_a_file_that_is_slow_to_read_keeps_nobody_before_an_error(tabs: TabFor, served: Served) -> None:
+    policy = served.data_dir / "oncall.yml"
+    text = policy.read_text()
+    policy.unlink()
+    os.mkfifo(policy)  # a file that keeps its reader waiting
+    try:
+        tab = tabs("watch_officer")
+        answer = tab.page.goto(tab.address + "/oncall")
+        assert answer.status == 200
+        tab.page.get_by_text("Loading …").wait_for()
+        pipe = _when_read(policy)
+        os.write(pipe, text.encode())
+        os.close(pipe)
+        tab.page.get_by_role("heading", name="Who is on call").wait_for()
+    finally:
+        policy.unlink()
+        policy.write_text(text)
+
+
+def _when_read(pipe: Path) -> int:
+    """The pipe, open for writing, once somebody reads it."""
+    opened: list[int] = []
+
+    def has_reader() -> bool:
+        try:
+            opened.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return bool(opened)
+
+    wait_until(has_reader, 10, "the desk reads the file")
+    return opened[0]
 
 
 def test_only_who_may_sees_the_back_test(tabs: TabFor) -> None:

@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fastapi import Request
-from nicegui import ui
 
 from dashboards.desk import access_queries, markup
 from dashboards.desk.access_queries import Accesses, AccessFilter, Shared
 from dashboards.desk.auth.access_log import Entry
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.markup import Html, badge, join, tag
 from dashboards.desk.pages.filling import fill
 from dashboards.desk.pages.parts import asked, now, panel, partner_names, raw, style
@@ -148,7 +147,7 @@ def query_of(choice: AccessFilter) -> dict[str, str]:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/access")
+    @page("/access")
     async def access_page(request: Request) -> None:
         at = now()
         choice = choice_of(request.query_params, at)

@@ -21,7 +21,7 @@ from dashboards.desk.auth.roles import MEANINGS, ROLE_PERMISSIONS, ROLES, Person
 from dashboards.desk.auth.tokens import Token, TokenError
 from dashboards.desk.desk import Desk
 from dashboards.desk.dialogs import asking, buttons
-from dashboards.desk.frame import ROLE_NAMES, frame, text
+from dashboards.desk.frame import ROLE_NAMES, frame, page, text
 from dashboards.desk.markup import Html, badge, tag
 from dashboards.desk.pages.parts import asked, button, cell, panel, partner_names, raw, row, style, table
 
@@ -72,7 +72,7 @@ def token_cells(token: Token) -> list[Html]:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/accounts")
+    @page("/accounts")
     def accounts_page(request: Request) -> None:
         person = person_of(request)
         with frame("Accounts", person, "accounts"):

@@ -18,7 +18,7 @@ from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.live import Keys
 from dashboards.desk.markup import Html
 from dashboards.desk.pages import alert_view as view
@@ -26,7 +26,7 @@ from dashboards.desk.pages import graph, timeline, worldmap
 from dashboards.desk.pages.alert_actions import ActionBar
 from dashboards.desk.pages.alert_subject import Subject, load, load_history, load_similar
 from dashboards.desk.pages.filling import PAUSES_S, SOON_S, ask_on, loading
-from dashboards.desk.pages.parts import BUILD_S, chart, failure, notice, now, panel, partner_names, raw, style
+from dashboards.desk.pages.parts import chart, failure, notice, now, panel, partner_names, raw, style
 from dashboards.desk.pages.story import tell
 from dashboards.desk.similar import verdicts
 from schemas.alerts import Alert
@@ -38,7 +38,7 @@ SETTLE_S = 0.6
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/alerts/{alert_id}", response_timeout=BUILD_S)
+    @page("/alerts/{alert_id}")
     async def alert_page(request: Request, alert_id: str) -> Response | None:
         person = person_of(request)
         subject = Subject(alert_id, desk.eyes(person))

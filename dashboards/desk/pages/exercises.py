@@ -10,13 +10,12 @@ from statistics import median
 from typing import Final
 
 from fastapi import Request
-from nicegui import ui
 
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Drill
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.markup import Html, words
 from dashboards.desk.pages.filling import fill
 from dashboards.desk.pages.parts import asked, notice, now, panel, partner_names, raw, style
@@ -124,7 +123,7 @@ def drill_table(drills: Sequence[Drill], names: Mapping[str, str]) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/exercises")
+    @page("/exercises")
     async def exercises_page(request: Request) -> None:
         with frame("Exercises", person_of(request), "exercises"):
             style()

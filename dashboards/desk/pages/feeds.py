@@ -16,7 +16,7 @@ from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import Feed, Refusals
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.markup import Html, badge, tag, words
 from dashboards.desk.pages.filling import fill
 from dashboards.desk.pages.parts import asked, now, panel, partners, raw, style
@@ -207,7 +207,7 @@ async def _load(desk: Desk) -> Seen:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/feeds")
+    @page("/feeds")
     async def feeds_page(request: Request) -> None:
         with frame("Feeds", person_of(request), "feeds"):
             style()

@@ -12,23 +12,21 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
-from nicegui import ui
 
 from dashboards.desk import markup, queries
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
-from dashboards.desk.frame import frame
+from dashboards.desk.frame import frame, page
 from dashboards.desk.markup import Html, join, tag
 from dashboards.desk.pages.alert_view import deliveries
 from dashboards.desk.pages.filling import fill
-from dashboards.desk.pages.parts import asked, failure, now, panel, raw, style
+from dashboards.desk.pages.parts import asked, now, panel, raw, style
 from dashboards.explain import between
 from processors.oncall import OnCall, Planned
 from processors.rotations import Shift
 from schemas.lifecycle import AlertState
 from schemas.oncall import load_oncall
 from schemas.oncall_model import OnCallPolicy
-from schemas.yaml_lines import ConfigError
 
 AHEAD: Final = timedelta(days=14)
 MAX_CHOICES: Final = 100
@@ -176,27 +174,26 @@ def chooser(states: Mapping[str, AlertState], chosen: str) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/oncall")
+    @page("/oncall")
     async def oncall_page(request: Request) -> None:
         chosen = request.query_params.get("alert", "")
         with frame("On call", person_of(request), "oncall"):
             style()
-            try:
-                oncall = await asyncio.to_thread(policy_of, desk.oncall_file)
-            except (ConfigError, OSError) as error:
-                failure(error)
-                return
-            at = now()
-            with panel("Who is on call"):
-                raw(duty_table(oncall.policy, duties(oncall, at), at))
-            with panel("Overrides"):
-                raw(override_table(oncall.policy, at))
-            with panel("Who would be told"):
-                raw(chooser(desk.live.states, chosen))
-                state = desk.live.states.get(chosen)
-                if state is not None:
-                    raw(tag("p", join(["About", markup.alert_link(chosen, state.story or state.rule_title)])))
-                    raw(preview_table(oncall.preview(state, at), at))
+            await fill(lambda: asyncio.to_thread(policy_of, desk.oncall_file), lambda found: _show(desk, found, chosen))
             with panel("Last deliveries"):
                 await fill(lambda: asked(queries.latest_deliveries, desk.store), lambda found: raw(deliveries(found)))
             raw(markup.hint(f"The policy is in `{desk.oncall_file.name}`; check it with `tocsin oncall check`."))
+
+
+def _show(desk: Desk, oncall: OnCall, chosen: str) -> None:
+    at = now()
+    with panel("Who is on call"):
+        raw(duty_table(oncall.policy, duties(oncall, at), at))
+    with panel("Overrides"):
+        raw(override_table(oncall.policy, at))
+    with panel("Who would be told"):
+        raw(chooser(desk.live.states, chosen))
+        state = desk.live.states.get(chosen)
+        if state is not None:
+            raw(tag("p", join(["About", markup.alert_link(chosen, state.story or state.rule_title)])))
+            raw(preview_table(oncall.preview(state, at), at))

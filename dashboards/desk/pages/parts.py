@@ -30,9 +30,6 @@ LIMIT_S: Final = 4.0
 """A question that is not answered by then is given up. It ends by itself sooner (``app.READ_S``), but may have to wait
 for a thread."""
 _PANELS = count(1)
-BUILD_S: Final = 10.0
-"""Seconds in which a page has to be built that cannot begin without ClickHouse; it says itself when that is away. After
-NiceGUI's 3 seconds the answer was an empty error 500."""
 STYLE = '<link rel="stylesheet" href="/static/pages.css">'
 
 

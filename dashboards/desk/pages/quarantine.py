@@ -8,13 +8,12 @@ from datetime import timedelta
 from typing import Final
 
 from fastapi import Request
-from nicegui import ui
 
 from dashboards.desk import feed_queries, markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import QuarantineFilter, Refusals, Refused
-from dashboards.desk.frame import frame
+from dashboards.desk.frame import frame, page
 from dashboards.desk.markup import Html, tag, words
 from dashboards.desk.pages.filling import fill
 from dashboards.desk.pages.parts import asked, now, panel, partner_names, raw, style
@@ -141,7 +140,7 @@ def filters(choice: QuarantineFilter, refusals: Sequence[Refusals], names: Mappi
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/quarantine")
+    @page("/quarantine")
     async def quarantine_page(request: Request) -> None:
         choice = choice_of(request.query_params)
         with frame("Quarantine", person_of(request), "quarantine"):

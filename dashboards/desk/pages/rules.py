@@ -21,7 +21,7 @@ from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.feed_queries import RuleWork
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.markup import Html, link, tag
 from dashboards.desk.pages import backtest
 from dashboards.desk.pages.filling import fill
@@ -205,7 +205,7 @@ def register(desk: Desk) -> None:
     """Serve the page."""
     known = books(desk.settings.rules_path)
 
-    @ui.page("/rules")
+    @page("/rules")
     async def rules_page(request: Request) -> None:
         page = _Page(desk, known, person_of(request), request.query_params)
         with frame("Rules", page.person, "rules"):

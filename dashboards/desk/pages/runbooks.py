@@ -17,7 +17,7 @@ from nicegui import ui
 from dashboards.desk import markup
 from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.desk import Desk
-from dashboards.desk.frame import frame
+from dashboards.desk.frame import frame, page
 from dashboards.desk.pages.parts import notice, panel, raw, style
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "runbooks"
@@ -49,7 +49,7 @@ def _read(path: Path) -> Runbook:
 def register(_: Desk) -> None:
     """Serve the pages."""
 
-    @ui.page("/runbooks")
+    @page("/runbooks")
     def list_page(request: Request) -> None:
         with frame("Runbooks", person_of(request), "runbooks"):
             style()
@@ -59,7 +59,7 @@ def register(_: Desk) -> None:
                 )
                 raw(markup.table("Runbooks by what shows", ("Runbook", "What shows"), rows, hide_caption=True))
 
-    @ui.page("/runbooks/{name}")
+    @page("/runbooks/{name}")
     def runbook_page(request: Request, name: str) -> None:
         found = runbooks().get(name)
         with frame(found.title if found else "No such runbook", person_of(request), "runbooks"):

@@ -17,7 +17,7 @@ from dashboards.desk.auth.permissions import person_of
 from dashboards.desk.auth.roles import Person
 from dashboards.desk.desk import Desk
 from dashboards.desk.following import follow
-from dashboards.desk.frame import frame, text
+from dashboards.desk.frame import frame, page, text
 from dashboards.desk.markup import Html, join, tag
 from dashboards.desk.pages.parts import button, cell, now, panel, partner_names, raw, row, style, table
 from dashboards.desk.rows import counts_text
@@ -121,7 +121,7 @@ def _covered(line: Line, now: datetime) -> Html:
 def register(desk: Desk) -> None:
     """Serve the page."""
 
-    @ui.page("/silences")
+    @page("/silences")
     def silences_page(request: Request) -> None:
         person = person_of(request)
         with frame("Silences", person, "silences"):

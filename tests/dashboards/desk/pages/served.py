@@ -114,11 +114,13 @@ def put_lifecycle(client: EngineClient, effects: Effects) -> None:
 def main(folder: Path, port: int) -> None:
     """Fill the store and serve until the process is ended."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Settings().partners_file, folder / "partners.yml")
+    copies = {name: folder / getattr(Settings(), name).name for name in ("partners_file", "oncall_file")}
+    for name, path in copies.items():
+        shutil.copyfile(getattr(Settings(), name), path)
     nowhere = "127.0.0.1:9"  # the discard port: nothing of this desk reaches another platform on the machine
     settings = Settings(
         data_dir=folder,
-        partners_file=folder / "partners.yml",
+        **copies,
         kafka_bootstrap=nowhere,
         clickhouse_url=f"http://{nowhere}",
     )
