@@ -23,7 +23,7 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from dashboards.desk.auth.database import database_path
@@ -52,6 +52,8 @@ AFTER_STORE: Final = (SIGNALS_TOPIC, QUARANTINE_TOPIC, *EVENT_TOPICS)
 REGISTRY: Final = "registry.json"
 ACCOUNTS: Final = "desk.sqlite3"
 READ_S: Final = 3600
+GROUP_S: Final = 90.0
+"""A broker that has just started makes the topic of its groups first."""
 Say = Callable[[str], None]
 
 
@@ -232,11 +234,15 @@ def _refuse_members(settings: Settings) -> None:
             f"{unreachable(access, error)} Start its parts without its workers, or have them started with --start"
         ) from error
     groups = [group for group, _ in worker_groups(settings).values()]
-    for group, future in admin.describe_consumer_groups(groups, request_timeout=30).items():
+    for group, future in admin.describe_consumer_groups(groups, request_timeout=GROUP_S).items():
         try:
-            members = future.result(30).members
-        except KafkaException:  # a group that does not exist yet
-            continue
+            members = future.result().members
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                continue
+            raise BackupError(
+                f"Kafka does not say whether workers of {group} are at work: {error.args[0].str()}. Try again"
+            ) from error
         if members:
             raise BackupError(
                 f"{len(members)} workers of {group} are at work: stop every worker, the desk and all producers first"
