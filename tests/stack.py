@@ -193,14 +193,18 @@ class Stack:
 
     def lag(self) -> int:
         """Records of the event topics that ingest has not yet committed."""
-        return self._lag(self.settings.ingest_group, EVENT_TOPICS)
+        return self._lag(self.settings.ingest_group, *EVENT_TOPICS)
 
     def signals_lag(self) -> int:
         """Records of ``signals.v1`` that correlate has not yet committed; reports of watermarks keep coming."""
-        return self._lag(self.settings.correlate_group, (SIGNALS_TOPIC,))
+        return self._lag(self.settings.correlate_group, SIGNALS_TOPIC)
 
-    def _lag(self, group: str, topics: Sequence[str]) -> int:
-        progress = self._asking.setdefault(group, CommittedProgress(self.settings, group, topics))
+    def progress(self, group: str, *topics: str) -> CommittedProgress:
+        """How far a group has come, kept for the next question about it: to connect costs more than to ask."""
+        return self._asking.setdefault(group, CommittedProgress(self.settings, group, topics))
+
+    def _lag(self, group: str, *topics: str) -> int:
+        progress = self.progress(group, *topics)
         # Just started, the broker knows its groups a moment later than its topics.
         read = self.wait_until(lambda: (progress.read(),), 30, "committed offsets")[0]
         return sum(end - committed for committed, end in read.values())
