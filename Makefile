@@ -29,8 +29,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP) ## start the whole platform with the demo partners; ARGS="--help" lists options
 	@$(BIN)/tocsin up $(ARGS)
 
+# Tests start some two hundred processes: each reads what the first has compiled, whatever the shell has set.
 test: $(STAMP) ## run every test; ARGS="tests/processors -k window" narrows it
-	@$(BIN)/python -m pytest $(or $(ARGS),$(BESIDE))
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(or $(ARGS),$(BESIDE))
 
 lint: $(STAMP) ## format check, lint and strict types
 	@$(BIN)/ruff format --check .

@@ -164,6 +164,6 @@ def rules() -> dict[str, tuple[str, str]]:
     """(id, title) of every shipped rule by name."""
     found: dict[str, tuple[str, str]] = {}
     for path in sorted((PACKAGE_ROOT / "processors" / "rules").rglob("*.yml")):
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
             found[document["name"]] = (document["id"], document["title"])
     return found

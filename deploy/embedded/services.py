@@ -119,6 +119,8 @@ def kafka_properties(port: int, controller_port: int, more: Mapping[str, str | i
         "log.segment.bytes": 128 * MIB,
         "log.index.size.max.bytes": MIB,
         "metadata.log.segment.bytes": 16 * MIB,
+        # Twice a second by default, for followers to see that they keep up: a twentieth of a core, and there is none.
+        "metadata.max.idle.interval.ms": 5000,
         "log.cleaner.dedupe.buffer.size": 16 * MIB,
         # A broker that was killed may register again only after its session has run out; the default makes that 9 s.
         "broker.session.timeout.ms": 4000,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from io import StringIO
 
+import pytest
 import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from deploy.bench import workload
 from deploy.bench.peers import missing
 from deploy.bench.run import Plan, bench
 from deploy.bench_cli import bench as command
@@ -16,6 +18,12 @@ from deploy.bench_cli import show
 
 FIGURES = {"events_per_s", "events_per_cpu_s", "peak_rss_mb", "latency_ms"}
 INSTALLED = tuple(name for name in ("plain-faust", "quix") if not missing(name))
+
+
+@pytest.fixture(autouse=True)
+def _few_events_to_draw_rules_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten rules do not need sixty thousand, which take ten seconds to make."""
+    monkeypatch.setattr(workload, "SAMPLE", 6_000)
 
 
 def test_the_bench_measures_tocsin_beside_its_peers() -> None:

@@ -14,7 +14,7 @@ from dashboards.desk.auth.accounts import Accounts
 from dashboards.desk.auth.roles import ROLE_PERMISSIONS
 from schemas.alerts import ALERTS_TOPIC, Alert
 from tests.browser.served import Served, serve
-from tests.browser.tabs import TabFor, chromium, logged_in
+from tests.browser.tabs import TabFor, Windows, chromium, logged_in
 from tests.stack import Stack
 
 PASSWORD = "a long walk in the rain"
@@ -61,16 +61,16 @@ def site(stack: Stack, desk: str) -> Iterator[DeskSite]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Closed with its module: while it is open its event loop runs, beside which no other test has one."""
-    with chromium() as found:
-        yield found
+def windows() -> Iterator[Windows]:
+    """Closed with their module: while a browser is open its event loop runs, beside which no other test has one."""
+    with chromium() as browser:
+        yield Windows(browser)
 
 
 @pytest.fixture
-def tab_of(site: DeskSite, browser: Any) -> Iterator[TabFor]:
+def tab_of(site: DeskSite, windows: Windows) -> Iterator[TabFor]:
     """Gives a tab in which that person is logged in."""
-    with logged_in(browser, site.address, lambda name: site.accounts.let_in(name, "127.0.0.1")) as found:
+    with logged_in(windows, site.address, lambda name: site.accounts.let_in(name, "127.0.0.1")) as found:
         yield found
 
 
@@ -81,7 +81,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def tabs(browser: Any, served: Served) -> Iterator[TabFor]:
+def tabs(windows: Windows, served: Served) -> Iterator[TabFor]:
     """Opens a tab for a role."""
-    with logged_in(browser, served.address, served.sessions.__getitem__) as found:
+    with logged_in(windows, served.address, served.sessions.__getitem__) as found:
         yield found

@@ -27,12 +27,11 @@ needs_browser = [
 
 
 class Tab:
-    """A tab with a session of its own. ``problems`` are errors and warnings of its console, and requests that failed;
+    """A tab in a window of ``Windows``. ``problems`` are errors and warnings of its console, and requests that failed;
     ``hosts`` whom it asked."""
 
-    def __init__(self, browser: Any, address: str) -> None:
-        self.context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
-        self.context.set_default_timeout(TIMEOUT_MS)
+    def __init__(self, context: Any, address: str) -> None:
+        self.context = context
         self.address = address
         self.page = self.context.new_page()
         self.problems: list[str] = []
@@ -97,20 +96,44 @@ class Tab:
 TabFor = Callable[[str], Tab]
 
 
+class Windows:
+    """A window for each person, which keeps what it has loaded: in a new one the first page takes twice as long."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._of: dict[tuple[str, str], Any] = {}
+
+    def new(self) -> Any:
+        """One in which nobody is logged in; Playwright calls it a context."""
+        window = self._browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
+        window.set_default_timeout(TIMEOUT_MS)
+        return window
+
+    def of(self, who: str, address: str) -> Any:
+        """That of a person or role on the desk at ``address``."""
+        if (who, address) not in self._of:
+            self._of[who, address] = self.new()
+        return self._of[who, address]
+
+    def empty(self) -> None:
+        """Close all tabs, and let nobody be logged in or have settings."""
+        for window in self._of.values():
+            for page in window.pages:
+                page.close()
+            window.clear_cookies()
+
+
 @contextmanager
-def logged_in(browser: Any, address: str, session: Callable[[str], str]) -> Iterator[TabFor]:
+def logged_in(windows: Windows, address: str, session: Callable[[str], str]) -> Iterator[TabFor]:
     """Opens tabs on the desk at ``address`` by name or role, each with the cookie of its ``session``."""
-    tabs: list[Tab] = []
 
     def open_tab(who: str) -> Tab:
-        tab = Tab(browser, address)
-        tabs.append(tab)
+        tab = Tab(windows.of(who, address), address)
         tab.context.add_cookies([{"name": "tocsin_session", "value": session(who), "url": address}])
         return tab
 
     yield open_tab
-    for tab in tabs:
-        tab.context.close()
+    windows.empty()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import PASSWORD, DeskSite
-from tests.browser.tabs import Tab, TabFor, needs_browser
+from tests.browser.tabs import Tab, TabFor, Windows, needs_browser
 from tests.dashboards.engine import alert, iso
 from tests.integration.events import encoded, event
 from tests.stack import wait_until
@@ -57,8 +57,8 @@ def answer_dialog(tab: Tab, action: str) -> None:
     tab.page.get_by_role("dialog").get_by_role("button", name=action).click()
 
 
-def test_people_log_in_and_out(site: DeskSite, browser: Any) -> None:
-    tab = Tab(browser, site.address)
+def test_people_log_in_and_out(site: DeskSite, windows: Windows) -> None:
+    tab = Tab(windows.new(), site.address)
     tab.page.goto(f"{site.address}/?priority=P1")
     assert "/login" in tab.page.url
     tab.log_in("anna", PASSWORD)

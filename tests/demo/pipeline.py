@@ -6,6 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from deploy.loadgen import EncodedRecord
@@ -47,21 +48,26 @@ class Result:
     matched_bases: set[str] = field(default_factory=set)
 
 
+@cache
 def shipped_rules() -> Rulebook:
     return load([Settings().rules_path])
+
+
+@cache
+def _limits() -> Limits:
+    return Limits(load_partners(Settings().partners_file), Settings().max_future_s)
 
 
 def run(records: Iterable[EncodedRecord], now: dt.datetime, batch: int = 5_000) -> Result:
     """Everything that the rules conclude from the records, one partition a topic, in the given order."""
     settings = Settings()
     book = shipped_rules()
-    limits = Limits(load_partners(settings.partners_file), settings.max_future_s)
     schemas = {
         number: RegisteredSchema(number, schema_text(family), (subject_of(family),))
         for family, number in SCHEMA_IDS.items()
     }
     lateness_s = settings.allowed_lateness_s
-    ingest = Ingest(book, limits, Watermarks(), schemas.get, settings.max_event_bytes, lateness_s)
+    ingest = Ingest(book, _limits(), Watermarks(), schemas.get, settings.max_event_bytes, lateness_s)
     correlator = Correlator(book, lateness_s)
     topics: dict[str, list[Record]] = defaultdict(list)
     for topic, key, value in records:

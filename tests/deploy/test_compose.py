@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jsonschema
 import pytest
 
 from dashboards.grafana.build import PROVISIONING
@@ -39,10 +38,15 @@ SERVER = COMPOSE_FILE.parent / "clickhouse_server"
 
 @pytest.mark.parametrize("brokers", [1, 3])
 def test_it_meets_the_specification(brokers: int) -> None:
+    # Takes two seconds, also in the processes that run other tests.
+    import jsonschema
+
     jsonschema.validate(filled(environment(WISHES[brokers], {})), SPECIFICATION)
 
 
 def test_a_mistyped_key_does_not_meet_the_specification() -> None:
+    import jsonschema
+
     wrong = filled(environment(WISHES[1], {}))
     wrong["services"]["ingest"]["health_check"] = {}
     with pytest.raises(jsonschema.ValidationError, match="health_check"):

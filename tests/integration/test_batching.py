@@ -15,7 +15,6 @@ from uuid import uuid4
 import pytest
 
 from schemas.settings import PACKAGE_ROOT
-from streams.progress import CommittedProgress
 from streams.topics import TopicSpec, ensure_topics
 from tests.stack import Outgoing, Stack
 
@@ -47,7 +46,7 @@ def seen(lines: Path) -> list[dict[str, Any]]:
 
 def committed(stack: Stack, group: str, topic: str) -> int:
     """Offset that the group resumes at; 0 without a commit."""
-    return CommittedProgress(stack.settings, group, [topic]).read()[topic, 0][0]
+    return stack.progress(group, topic).read()[topic, 0][0]
 
 
 @pytest.fixture

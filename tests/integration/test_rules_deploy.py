@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from deploy.prepare import deploy_files
+from deploy.rules_deploy_cli import running
 from processors.correlate_worker import CorrelateWorker
 from processors.rule_files import load
 from processors.ruleset import Deployment, RuleSet, RuleSetWatcher, deploy, read_history
@@ -57,14 +58,11 @@ def folder(stack: Stack, tmp_path: Path) -> Iterator[Path]:
 
 
 def wait_for(stack: Stack, version: str) -> None:
-    """Until every worker says that it runs this version."""
-
-    def taken_up() -> bool:
-        found = tocsin(stack, "rules", "deployed")
-        (current,) = [each for each in found["versions"] if each["current"]]
-        return bool(current["version"] == version and current["workers"] == WORKERS)
-
-    stack.wait_until(taken_up, 60, f"every worker on version {version}")
+    """Until every worker says that it runs this version; the command then says so too."""
+    wanted = dict.fromkeys(WORKERS, version)
+    stack.wait_until(lambda: running(stack.settings) == wanted, 60, f"every worker on version {version}")
+    (current,) = [each for each in tocsin(stack, "rules", "deployed")["versions"] if each["current"]]
+    assert (current["version"], current["workers"]) == (version, WORKERS)
 
 
 def add_rules(folder: Path, name: str, text: str) -> None:

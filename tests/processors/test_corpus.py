@@ -21,7 +21,7 @@ FOLDER = Settings().rules_path
 DOCUMENTS: list[dict[str, Any]] = [
     document
     for path in sorted(FOLDER.rglob("*.yml"))
-    for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 ]
 BOOK = load([FOLDER])
 ALERTING = [rule for rule in BOOK.rules if rule.alerts]

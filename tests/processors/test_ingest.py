@@ -31,6 +31,7 @@ FAMILY, PARTNER = "travel_booking", "platform-ie"
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 SETTINGS = Settings()
 BOOK = load([SETTINGS.rules_path])
+LIMITS = Limits(load_partners(SETTINGS.partners_file), 300)
 PARSED = load_schema(FAMILY)
 EVENTS = [event for _, event in itertools.islice(background(PARTNER, [FAMILY], 3, lambda: NOW), 30)]
 VALUES = [encode(1, PARSED, event) for event in EVENTS]
@@ -38,8 +39,7 @@ VALUES = [encode(1, PARSED, event) for event in EVENTS]
 
 def new_ingest() -> Ingest:
     registered = RegisteredSchema(1, schema_text(FAMILY), (subject_of(FAMILY),))
-    limits = Limits(load_partners(SETTINGS.partners_file), 300)
-    return Ingest(BOOK, limits, Watermarks(), {1: registered}.get, 1 << 20, 3600)
+    return Ingest(BOOK, LIMITS, Watermarks(), {1: registered}.get, 1 << 20, 3600)
 
 
 def records(values: list[bytes]) -> PartitionBatch:

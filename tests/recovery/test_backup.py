@@ -27,7 +27,7 @@ from tests.integration.commands import said, tocsin
 from tests.integration.events import event
 from tests.integration.receiver import Receiver, receiving
 from tests.integration.test_schema_versions import newer
-from tests.recovery.test_recovery import last_of_all, signals_lag
+from tests.recovery.test_recovery import last_of_all
 from tests.stack import Outgoing, Stack, running_stack
 
 TOPIC = "events.tip_report.v1"
@@ -63,7 +63,7 @@ def messages(receiver: Receiver, alert_ids: set[str]) -> list[tuple[str, str]]:
 def quiet(stack: Stack) -> dict[str, list[Any]]:
     """What is held once nothing has changed for two seconds and everything has been read."""
     stack.wait_ingested()
-    stack.wait_until(lambda: signals_lag(stack.settings) < 20, 60, "every signal correlated")
+    stack.wait_until(lambda: stack.signals_lag() < 20, 60, "every signal correlated")
     last: list[Any] = [None, 0]
 
     def same() -> bool:

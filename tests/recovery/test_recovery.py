@@ -27,7 +27,6 @@ from deploy.loadgen import EncodedRecord, encode_scenarios, generate_encoded, pr
 from deploy.parts import worker_part
 from schemas.registry import FAMILIES
 from schemas.settings import Settings
-from streams.progress import CommittedProgress
 from tests.stack import Stack, running_stack
 
 EVENTS = int(os.environ.get("TOCSIN_RECOVERY_EVENTS", "120000"))
@@ -85,11 +84,6 @@ def slices(records: list[EncodedRecord]) -> Iterator[list[EncodedRecord]]:
     return iter([records[start : start + size] for start in range(0, len(records), size)])
 
 
-def signals_lag(settings: Settings) -> int:
-    progress = CommittedProgress(settings, settings.correlate_group, ["signals.v1"])
-    return sum(end - committed for committed, end in progress.read().values())
-
-
 @dataclass(frozen=True)
 class Result:
     """Events in the store after and before ``FINAL``, and the evidence of each open alert."""
@@ -112,7 +106,7 @@ def result(stack: Stack, until: dt.datetime) -> Result:
     stack.wait_ingested(DONE_S)
     produce_encoded(stack.settings, last_of_all(stack.schema_ids, until))
     stack.wait_ingested(DONE_S)
-    stack.wait_until(lambda: signals_lag(stack.settings) < 20, DONE_S, "every signal correlated")
+    stack.wait_until(lambda: stack.signals_lag() < 20, DONE_S, "every signal correlated")
     before = alerts()
     while True:  # watermarks keep coming, so the lag of signals never rests at zero
         time.sleep(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@cache
 def records(family: str, folder: Path = AVRO_DIR) -> st.SearchStrategy[dict[str, Any]]:
     """Valid records of a family, as ``to_avro`` gives them."""
     return _of(load_schema(family, folder), "", "")
