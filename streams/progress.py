@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from schemas.settings import Settings
 from streams.kafka import Config, client_config
@@ -90,10 +90,26 @@ class CommittedProgress:
             for number in known[topic].partitions
             if mine is None or (topic, number) in mine
         ]
+        if not partitions:
+            return {}
+        starts, ends = self._at(partitions, OFFSET_BEGINNING), self._at(partitions, OFFSET_END)
+        return {
+            (each.topic, each.partition): (
+                max(each.offset, starts[each.topic, each.partition]),
+                ends[each.topic, each.partition],
+            )
+            for each in self._consumer.committed(partitions, timeout=5)
+        }
+
+    def _at(self, partitions: list[TopicPartition], where: int) -> dict[tuple[str, int], int]:
+        """Where they begin or end: one question a broker, as asking for watermarks is one a partition."""
+        assert self._consumer is not None
+        wanted = [TopicPartition(each.topic, each.partition, where) for each in partitions]
         found = {}
-        for item in self._consumer.committed(partitions, timeout=5) if partitions else []:
-            start, end = self._consumer.get_watermark_offsets(TopicPartition(item.topic, item.partition), timeout=5)
-            found[item.topic, item.partition] = (max(item.offset, start), end)
+        for each in self._consumer.offsets_for_times(wanted, timeout=5):
+            if each.error is not None:
+                raise KafkaException(each.error)
+            found[each.topic, each.partition] = each.offset
         return found
 
     def judge(self, offsets: dict[tuple[str, int], tuple[int, int]]) -> bool | str:

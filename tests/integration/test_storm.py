@@ -32,7 +32,7 @@ GROUPS = 300
 PEOPLE = ("ana", "bo")
 SPREAD_S = float(os.environ.get("TOCSIN_STORM_S", "0"))
 SLICES = max(5, round(SPREAD_S))
-STORM_S = 60
+STORM_S = 120
 PAGE_MS = 300
 """What each page should take at the server in 95 of 100 cases."""
 
