@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 EXIT_FAILED = 70
 FETCH_MIN_BYTES = 1 << 20
-"""For so much a broker waits a moment (``FETCH_MAX_WAIT_MS``): an answer for each small batch costs it and us more."""
+"""For so much a broker waits a moment (``streams.fetcher``): an answer for each small batch costs it and us more."""
 INGEST_RESTS = 1.0
 """A batch costs some milliseconds beside its records, so at a moderate load half of the time is for gathering them."""
 CORRELATE_RESTS = 1.5

@@ -23,6 +23,7 @@ import faust
 import numpy as np
 import numpy.typing as npt
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+from aiokafka.consumer import consumer as consuming
 from aiokafka.consumer import fetcher
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import TRANSPORTS, aiokafka
@@ -31,15 +32,13 @@ from faust.types import TP
 
 from schemas.settings import Settings
 from schemas.wire import prefixes_of
+from streams.fetcher import Fetcher
 from streams.kafka import broker_credentials
 from streams.records import LeanRecords, LeanResult
 
 MAX_RECORDS = 5000
 """Records of one message at most: bounds memory and the latency of a busy partition's neighbours."""
 MAX_FETCH_BYTES = 2 * 1024 * 1024
-FETCH_MAX_WAIT_MS = 50
-"""How long a fetch may wait for data. While busy partitions are being worked off, the client asks for the idle ones
-alone and sends nothing else to that broker until the answer: Faust's fixed 1,500 ms held everything up for so long."""
 STREAM_BUFFER_BATCHES = 8
 END = "\0"
 """Closes the metadata of every commit. Whoever asks for offsets with librdkafka, as our own lag checks do, would else
@@ -161,11 +160,10 @@ class BatchSchema(faust.Schema[None, PartitionBatch]):
 
 
 class BatchConsumerThread(aiokafka.AIOKafkaConsumerThread):
-    """The thread that fetches, with a short long-poll, and commits with metadata, which Faust leaves empty."""
+    """The thread that fetches as :class:`Fetcher` does, and commits with metadata, which Faust leaves empty."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         consumer._fetch_min_bytes = getattr(transport.app, "fetch_min_bytes", 1)
         commit, parent = consumer.commit, self.consumer
 
@@ -287,7 +285,7 @@ TRANSPORTS.aliases["batched"] = "streams.batching:Transport"
 def batch_app(group: str, settings: Settings, instance: str, fetch_min_bytes: int = 1) -> faust.App:
     """A Faust application of consumer group ``group`` whose agents receive :class:`PartitionBatch` values.
 
-    ``fetch_min_bytes`` is what the broker gathers, for at most ``FETCH_MAX_WAIT_MS``, before it answers.
+    ``fetch_min_bytes`` is what a broker gathers for a moment before it answers, where anything comes at all.
 
     Raises:
         RuntimeError: a compression codec is missing, so that one partner's batch could stop the worker.
@@ -301,6 +299,7 @@ def batch_app(group: str, settings: Settings, instance: str, fetch_min_bytes: in
     if missing:
         raise RuntimeError(f"no codec for {', '.join(missing)}: install 'cramjam', then start the worker again")
     fetcher.PartitionRecords, fetcher.FetchResult = LeanRecords, LeanResult
+    consuming.Fetcher = Fetcher
     datadir = settings.data_dir / "faust" / group
     datadir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
