@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -52,8 +53,8 @@ AFTER_STORE: Final = (SIGNALS_TOPIC, QUARANTINE_TOPIC, *EVENT_TOPICS)
 REGISTRY: Final = "registry.json"
 ACCOUNTS: Final = "desk.sqlite3"
 READ_S: Final = 3600
-GROUP_S: Final = 90.0
-"""A broker that has just started makes the topic of its groups first."""
+GROUP_S: Final = 120.0
+REQUEST_S: Final = 30.0
 Say = Callable[[str], None]
 
 
@@ -233,20 +234,30 @@ def _refuse_members(settings: Settings) -> None:
         raise BackupError(
             f"{unreachable(access, error)} Start its parts without its workers, or have them started with --start"
         ) from error
-    groups = [group for group, _ in worker_groups(settings).values()]
-    for group, future in admin.describe_consumer_groups(groups, request_timeout=GROUP_S).items():
-        try:
-            members = future.result().members
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                continue
+    for group in (group for group, _ in worker_groups(settings).values()):
+        if members := _members(admin, group):
             raise BackupError(
-                f"Kafka does not say whether workers of {group} are at work: {error.args[0].str()}. Try again"
-            ) from error
-        if members:
-            raise BackupError(
-                f"{len(members)} workers of {group} are at work: stop every worker, the desk and all producers first"
+                f"{members} workers of {group} are at work: stop every worker, the desk and all producers first"
             )
+
+
+def _members(admin: AdminClient, group: str) -> int:
+    """How many are in the group. A broker that has just started has to make, or to read, the topic of its groups
+    first, and says meanwhile that it does not know."""
+    deadline = time.monotonic() + GROUP_S
+    while True:
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=REQUEST_S)[group].result()
+            return len(found.members)
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            if time.monotonic() > deadline:
+                raise BackupError(
+                    f"Kafka does not say whether workers of {group} are at work: {cause.name()}. Try again"
+                ) from error
+        time.sleep(0.5)
 
 
 def _make_room(settings: Settings, client: Client, subjects: Subjects, force: bool) -> None:

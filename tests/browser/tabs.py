@@ -13,7 +13,7 @@ import pytest
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 REQUIRED = os.environ.get("TOCSIN_REQUIRE_BROWSER") == "1"
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 STILL = """document.getAnimations().every(
     (each) => each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
 

@@ -254,7 +254,7 @@ def test_a_file_that_is_slow_to_read_keeps_nobody_before_an_error(tabs: TabFor, 
         tab = tabs("watch_officer")
         answer = tab.page.goto(tab.address + "/oncall")
         assert answer.status == 200
-        tab.page.get_by_text("Loading …").wait_for()
+        tab.page.get_by_text("Loading …").first.wait_for()
         pipe = _when_read(policy)
         os.write(pipe, text.encode())
         os.close(pipe)
