@@ -150,6 +150,8 @@ class Stack:
         """Let go of the clients, which would complain once the servers are gone."""
         self._producers.clear()
         self._asking.clear()
+        if (client := vars(self).pop("_client", None)) is not None:
+            client.close()
 
     def ends(self, topic: str) -> dict[int, int]:
         """End offset of each partition."""

@@ -253,7 +253,7 @@ def _members(admin: AdminClient, group: str) -> int:
             cause = error.args[0]
             if cause.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return 0
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or cause.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 raise BackupError(
                     f"Kafka does not say whether workers of {group} are at work: {cause.name()}. Try again"
                 ) from error

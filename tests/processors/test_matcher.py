@@ -163,7 +163,7 @@ def agree(conditions: list[Condition], rows: list[dict[str, Any]]) -> None:
 @example([Leaf("s", Op.CONTAINS, "bc")], [BLANK | {"s": "ab"}, BLANK | {"s": "c"}])
 @example([Leaf("s", Op.CONTAINS, "b\0"), Leaf("s", Op.CONTAINS, "\0b")], [BLANK | {"s": "ab"}, BLANK | {"s": "a\0b"}])
 @example([Leaf("n", Op.EQ, 2**53 + 1)], [BLANK | {"n": 2**53}, BLANK | {"n": 2**53 + 1}])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_columns_agree_with_rows(conditions: list[Condition], rows: list[dict[str, Any]]) -> None:
     agree(conditions, rows)
 
@@ -179,7 +179,7 @@ def test_repeated_rows_and_searched_affixes_agree_as_well(
 
 
 @given(condition_strategy, row_strategy)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_clauses_are_told_where_the_condition_holds(condition: Condition, row: dict[str, Any]) -> None:
     expected = holds(condition, row)
     assert holds_in_python(condition, row) == expected

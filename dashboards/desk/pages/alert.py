@@ -56,10 +56,10 @@ def register(desk: Desk) -> None:
         if subject.successor:
             came_from = request.query_params.get("from", alert_id)
             return RedirectResponse(f"/alerts/{subject.successor}?from={came_from}", 302)
-        page = Page(desk, person, subject, request.query_params.get("from"))
-        page.build()
+        opened = Page(desk, person, subject, request.query_params.get("from"))
+        opened.build()
         if wrong is not None or not done:
-            page.catch_up(loads)
+            opened.catch_up(loads)
         return None
 
 

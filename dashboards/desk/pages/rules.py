@@ -207,10 +207,10 @@ def register(desk: Desk) -> None:
 
     @page("/rules")
     async def rules_page(request: Request) -> None:
-        page = _Page(desk, known, person_of(request), request.query_params)
-        with frame("Rules", page.person, "rules"):
+        opened = _Page(desk, known, person_of(request), request.query_params)
+        with frame("Rules", opened.person, "rules"):
             style()
-            await fill(page.load, page.show)
+            await fill(opened.load, opened.show)
 
 
 Loaded = tuple[Rulebook, list[RuleLine]]
