@@ -38,8 +38,9 @@ FETCH_MIN_BYTES = 1 << 20
 """For so much a broker waits a moment (``streams.fetcher``): an answer for each small batch costs it and us more."""
 INGEST_RESTS = 1.0
 """A batch costs some milliseconds beside its records, so at a moderate load half of the time is for gathering them."""
-CORRELATE_RESTS = 1.5
-"""A group is read and written anew with each turn that touches it, so few larger turns cost less than many."""
+CORRELATE_RESTS, CORRELATE_MAX_REST_S = 1.0, 0.25
+"""A group is read and written anew with each turn that touches it, so few larger turns cost less than many; but a turn
+costs half of what a round of ingest does, and alerts wait for it."""
 
 Take = Callable[[PartitionBatch, Ack], Coroutine[Any, Any, None]]
 """Takes a batch in, with what is to be called once its effects are durable."""
@@ -72,7 +73,7 @@ def correlate_app(settings: Settings, watcher: RuleSetWatcher, instance: str = "
     name = f"correlate-{instance}"
     app = batch_app(settings.correlate_group, settings, name, fetch_min_bytes=FETCH_MIN_BYTES)
     worker = CorrelateWorker(settings, watcher, name)
-    gather = Gather(worker.handle, rests=CORRELATE_RESTS)
+    gather = Gather(worker.handle, rests=CORRELATE_RESTS, max_rest_s=CORRELATE_MAX_REST_S)
     # It looks at the watcher itself, before each turn.
     _wire_rules(app, worker, gather.put, (SIGNALS_TOPIC,), settings, name, watcher, lambda rulebook: None)
     _run_beside(app, "batches", gather.run)

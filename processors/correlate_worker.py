@@ -37,7 +37,7 @@ from streams.watermarks import LowWatermark, event_partitions
 log = logging.getLogger(__name__)
 
 LOWS_KEY = "\x1elows"
-RETELL_S = 0.75
+RETELL_S = 0.3
 RETELL_FULL_S = 2.0
 IDLE_S = 0.5
 TICK_S = 0.05

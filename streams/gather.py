@@ -16,7 +16,6 @@ from streams.batching import PartitionBatch
 
 MAX_JOINED = 20_000
 """Records that are worked on together: bounds memory, and how long the event loop is held."""
-MAX_REST_S = 0.4
 
 Ack = Callable[[], None]
 Waiting = tuple[PartitionBatch, Ack]
@@ -25,7 +24,7 @@ Waiting = tuple[PartitionBatch, Ack]
 class Gather:
     """Hands what was :meth:`put` to ``handle``, one topic at a time, oldest first. One task puts, one runs.
 
-    After a round of all topics that waited it rests ``rests`` times as long as that took, at most ``MAX_REST_S``
+    After a round of all topics that waited it rests ``rests`` times as long as that took, at most ``max_rest_s``
     seconds.
     """
 
@@ -34,8 +33,9 @@ class Gather:
         handle: Callable[[list[Waiting]], Awaitable[None]],
         max_joined: int = MAX_JOINED,
         rests: float = 0.0,
+        max_rest_s: float = 0.4,
     ) -> None:
-        self._handle, self._max_joined, self._rests = handle, max_joined, rests
+        self._handle, self._max_joined, self._rests, self._max_rest_s = handle, max_joined, rests, max_rest_s
         self._waiting: deque[Waiting] = deque()
         self._records = 0
         self._crowded = self._handling = False
@@ -64,7 +64,7 @@ class Gather:
                 crowded |= self._crowded
             ended = time.monotonic()
             # Who is behind gathers enough while it works.
-            rested_at = ended if crowded else ended + min(self._rests * (ended - begun), MAX_REST_S)
+            rested_at = ended if crowded else ended + min(self._rests * (ended - begun), self._max_rest_s)
 
     async def _turn(self, topic: str) -> None:
         await self._until_no_more_comes()

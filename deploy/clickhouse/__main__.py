@@ -41,7 +41,8 @@ def read_users(path: Path) -> dict[str, User]:
 
 
 # The engine takes these from a file only. It refuses an INSERT and puts off a merge for which there is no room; writing
-# to a disk that is full after all would leave a damaged part.
+# to a disk that is full after all would leave a damaged part. A server keeps the log of parts by default. Merges stand
+# back behind statements where the process has CAP_SYS_NICE.
 _CONFIG = """<clickhouse>
   <storage_configuration>
     <disks>
@@ -54,6 +55,12 @@ _CONFIG = """<clickhouse>
     <fsync_after_insert>{fsync:d}</fsync_after_insert>
     <fsync_part_directory>{fsync:d}</fsync_part_directory>
   </merge_tree>
+  <part_log>
+    <database>system</database>
+    <table>part_log</table>
+    <ttl>event_date + INTERVAL 3 DAY DELETE</ttl>
+  </part_log>
+  <os_threads_nice_value_merge_mutate>15</os_threads_nice_value_merge_mutate>
 </clickhouse>
 """
 

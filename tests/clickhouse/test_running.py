@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -231,3 +233,37 @@ def test_the_data_directory_and_the_port_are_private(server: Server) -> None:
     assert server.path.stat().st_mode & 0o077 == 0
     listening = [c.laddr.ip for c in psutil.Process(server.process.pid).net_connections("tcp") if c.status == "LISTEN"]
     assert listening == ["127.0.0.1"]
+
+
+def test_merges_stand_back_behind_statements(server: Server) -> None:
+    server.query("CREATE TABLE merged (a UInt64, b String) ENGINE = MergeTree ORDER BY b")
+    for seed in range(3):
+        server.query(f"INSERT INTO merged SELECT number, toString(cityHash64(number + {seed})) FROM numbers(500000)")
+    with ThreadPoolExecutor(1) as pool:
+        merging = pool.submit(server.query, "OPTIMIZE TABLE merged FINAL")
+        seen: set[int] = set()
+        while not merging.done():
+            seen |= _nice_of(server.process.pid, "MergeMutate")
+            time.sleep(0.005)
+        merging.result()
+    server.query("DROP TABLE merged")
+    assert seen
+    if _may_set_priorities():
+        assert 15 in seen
+
+
+def _nice_of(pid: int, thread: str) -> set[int]:
+    """Nice values of a process's threads of that name (proc(5), /proc/pid/task/tid/stat)."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            if name == thread:
+                found.add(int(rest.split()[16]))
+    return found
+
+
+def _may_set_priorities() -> bool:
+    """Whether this process, and so the server, has CAP_SYS_NICE (capabilities(7))."""
+    effective = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.M)
+    return effective is not None and bool(int(effective[1], 16) >> 23 & 1)
