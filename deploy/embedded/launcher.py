@@ -105,8 +105,10 @@ def main(arguments: list[str]) -> int:
     for descriptor in (watch_fd, status_fd, lock_fd):
         os.set_inheritable(descriptor, False)
     raise_file_limit()
-    # The console's Ctrl-C is for the platform, which ends its parts in order.
-    os.setsid()
+    # The console's Ctrl-C is for the platform, which ends its parts in order. No session of its own: Linux shares the
+    # processors out among sessions first (autogroup, sched(7)), so what is nice in one part, as a merge is, would stand
+    # back behind nothing of another.
+    os.setpgid(0, 0)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     wake_read, wake_write = os.pipe()

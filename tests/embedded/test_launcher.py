@@ -71,6 +71,16 @@ def test_kill_9_of_the_parent_ends_the_child(tmp_path: Path, code: str, seconds:
     assert within(seconds, lambda: gone(child) and gone(launcher))
 
 
+def test_the_console_speaks_to_the_parent_alone_and_the_processors_are_shared_with_it(tmp_path: Path) -> None:
+    parent, child, launcher = start_parent(SLEEP, tmp_path / "log")
+    # Ctrl-C goes to a process group; processors are shared out by session.
+    assert len({os.getpgid(each) for each in (parent.pid, child, launcher)}) == 3
+    assert {os.getsid(each) for each in (child, launcher)} == {os.getsid(parent.pid)}
+    parent.kill()
+    parent.wait()
+    assert within(3, lambda: gone(child) and gone(launcher))
+
+
 def test_kill_9_of_the_parent_ends_what_the_child_started(tmp_path: Path) -> None:
     parent, child, _ = start_parent(WITH_CHILD, tmp_path / "log")
     assert within(5, lambda: psutil.Process(child).children())
