@@ -33,6 +33,9 @@ _JVM = [
     "--sun-misc-unsafe-memory-access=allow",
     "-Djava.net.preferIPv4Stack=true",
 ]
+# What the engine frees it keeps for half a minute: giving it back at once and taking it again for the next insert cost
+# a seventh of its processor time in a virtual machine, where a page fault takes microseconds. It holds 100 MB more.
+_KEEP_MEMORY = "dirty_decay_ms:30000,muzzy_decay_ms:30000"
 _LOGGING = """\
 Configuration:
   status: warn
@@ -155,7 +158,6 @@ def kafka(
 
     return Part(
         name="kafka",
-        # Both compilers: the broker moves every event, and the second and a half that one would save is paid back.
         argv=[runtime, "-Xms96m", "-Xmx512m", *flags, "kafka.Kafka", "server.properties"],
         env=env,
         cwd=folder,
@@ -232,6 +234,7 @@ def clickhouse(folder: Path, port: int, settings: Settings) -> Part:
         name="clickhouse",
         argv=[sys.executable, "-m", "deploy.clickhouse", "--path", str(folder / "data"), "--port", str(port),
               "--users-file", str(users)],
+        env={"JE_MALLOC_CONF": _KEEP_MEMORY},
         cwd=folder,
         before_start=prepare,
         ready=clickhouse_serves(settings.clickhouse_url),
