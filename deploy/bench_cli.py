@@ -27,7 +27,10 @@ def bench(
             " quix-indexed, or none. Default: plain-faust and quix, as far as installed.",
         ),
     ] = None,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 4,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Partitions of each topic. Default: as many as ingest workers.", show_default=False),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Ingest workers; one correlation worker runs beside them.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each system; the median counts.")] = 1,
     store: Annotated[
@@ -77,7 +80,7 @@ def bench(
         events,
         _numbers(rules or ["100"]),
         tuple(name for name in peers if not missing(name)),
-        partitions,
+        partitions or workers,
         workers,
         runs,
         seed,

@@ -46,7 +46,7 @@ class Plan:
     events: int = 500_000
     rules: tuple[int, ...] = (100,)
     peers: tuple[str, ...] = ()
-    partitions: int = 4
+    partitions: int = 1
     workers: int = 1
     runs: int = 1
     seed: int = 7
