@@ -38,7 +38,7 @@ FETCH_MIN_BYTES = 1 << 20
 """For so much a broker waits a moment (``streams.fetcher``): an answer for each small batch costs it and us more."""
 INGEST_RESTS = 1.0
 """A batch costs some milliseconds beside its records, so at a moderate load half of the time is for gathering them."""
-CORRELATE_RESTS, CORRELATE_MAX_REST_S = 1.0, 0.25
+CORRELATE_RESTS, CORRELATE_MAX_REST_S = 1.0, 0.15
 """A group is read and written anew with each turn that touches it, so few larger turns cost less than many; but a turn
 costs half of what a round of ingest does, and alerts wait for it."""
 

@@ -33,7 +33,7 @@ class Gather:
         handle: Callable[[list[Waiting]], Awaitable[None]],
         max_joined: int = MAX_JOINED,
         rests: float = 0.0,
-        max_rest_s: float = 0.4,
+        max_rest_s: float = 0.25,
     ) -> None:
         self._handle, self._max_joined, self._rests, self._max_rest_s = handle, max_joined, rests, max_rest_s
         self._waiting: deque[Waiting] = deque()
