@@ -54,7 +54,7 @@ def bench(
 
         tocsin bench --events 50000 --no-latency
 
-        tocsin bench --rules 100,10,1000,3000 --runs 3 --json > bench.json
+        tocsin bench --events 1000000 --rules 100 --json > bench.json
     """
     from deploy.bench.measure import StalledError
     from deploy.bench.peers import PEERS, missing

@@ -234,7 +234,7 @@ def _refuse_members(settings: Settings) -> None:
         raise BackupError(
             f"{unreachable(access, error)} Start its parts without its workers, or have them started with --start"
         ) from error
-    for group in (group for group, _ in worker_groups(settings).values()):
+    for group, _ in worker_groups(settings).values():
         if members := _members(admin, group):
             raise BackupError(
                 f"{members} workers of {group} are at work: stop every worker, the desk and all producers first"

@@ -187,6 +187,7 @@ class Watch:
             "WHERE published_at >= fromUnixTimestamp64Milli({begin:Int64}) ORDER BY at",
             parameters={"begin": self._begin_ms},
         ).result_columns
+        self.client.command("SYSTEM FLUSH LOGS part_log")
         asked, counts = np.array(self._stored).T
         times = _latest(self._parts("events"), asked)
         # Of those ingested at one time all had to be there.
@@ -201,8 +202,7 @@ class Watch:
         return {"event": percentiles(seconds[np.array(published) >= since * 1000]), "alert": percentiles(alerts)}
 
     def _parts(self, table: str) -> npt.NDArray[np.float64]:
-        """When the parts of a table became readable, seconds since 1970 UTC, in order."""
-        self.client.command("SYSTEM FLUSH LOGS part_log")
+        """When the parts of a table became readable, as far as the log says: seconds since 1970 UTC, in order."""
         rows = self.client.query(
             "SELECT toUnixTimestamp64Micro(event_time_microseconds) AS at FROM system.part_log "
             "WHERE database = currentDatabase() AND table = {table:String} AND event_type = 'NewPart' ORDER BY at",

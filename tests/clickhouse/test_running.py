@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -253,13 +254,12 @@ def test_merges_stand_back_behind_statements(server: Server) -> None:
 
 
 def _nice_of(pid: int, thread: str) -> set[int]:
-    """Nice values of a process's threads of that name (proc(5), /proc/pid/task/tid/stat)."""
+    """Nice values of a process's threads of that name."""
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):  # it has ended
-            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-            if name == thread:
-                found.add(int(rest.split()[16]))
+            if (task / "comm").read_text() == f"{thread}\n":
+                found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
     return found
 
 
